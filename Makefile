@@ -1,0 +1,54 @@
+# `make demo` runs the main job, `make test` proves it; both set up what they need first.
+# PYTHON chooses the interpreter (3.11 to 3.13): make test PYTHON=python3.13
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: $(READY) ## create .venv with everything, from the lock files
+
+$(READY): requirements.lock emulator.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
+	  "make: %s is Python %d.%d, expected 3.11 to 3.13; choose one with PYTHON=…" % (sys.executable, *v))'
+	@test -x $(BIN)/python || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing what requirements.lock pins (about a minute)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@# Only the emulator's binary inside this package is used, so it stays out of site-packages.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+	  --upgrade --target $(VENV)/share/emulator -r emulator.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## from a data set to a validated Lambda, on this machine
+	@$(BIN)/python -m release.demo
+
+test: setup ## run every test
+	@$(BIN)/python -m pytest
+
+check: setup ## format, lint, types, import arrows
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: setup ## measure; prints ratios of one run
+	@$(BIN)/python bench/requests.py
+
+lock: setup ## resolve the lock files anew
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(VENV)/share/uv uv
+	@PYTHONPATH=$(VENV)/share/uv $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 \
+	  --all-extras --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+	  --upgrade pyproject.toml -o requirements.lock
+	@echo aws-sam-cli | PYTHONPATH=$(VENV)/share/uv $(BIN)/python -m uv pip compile --quiet --universal \
+	  --python-version 3.11 --no-deps --generate-hashes --no-emit-index-url \
+	  --custom-compile-command "make lock" --upgrade - -o emulator.lock
+
+clean: ## remove what was built, but not .venv
+	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""What runs in the image: the Lambda function (and, on a device, the component)."""

@@ -1,0 +1,291 @@
+"""Lambda's event shapes to queries, and predictions to the responses that each shape wants.
+
+Which event comes through which door is decided by marks that only that door sets. A direct event
+may have any field names (they may be features), so `body` alone does not make an event HTTP.
+
+Source: AWS Lambda developer guide (API Gateway, function URLs, ALB); recorded events in
+tests/data/events/.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from container.bodies import JSON_TYPE, Query, parse_body, parse_json
+from container.settings import Settings
+from model.bundle import Bundle, Prediction
+from model.errors import InputError, describe, input_error
+from model.manifest import Scalar
+
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    504: "Gateway Timeout",
+}
+
+_ENVELOPE = frozenset({"id", "replyTo", "deadlineMs"})
+"""What a request over pub/sub carries besides the rows; an event may carry it too."""
+
+_WRAPPED = _ENVELOPE | {"body", "isBase64Encoded", "headers", "topK", "threshold"}
+
+# Bytes of JSON text, at most: a float32 written as a double (with sign, point, exponent, comma).
+_NUMBER_BYTES = 26
+_HEAD_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """How an event came in, and so how its response has to look.
+
+    Attributes:
+        form: `direct`, or whose HTTP form.
+        multi_value_headers: whether an ALB wants its answer's headers as lists.
+        id: to be echoed; None where the request had none.
+        deadline_ms: when the request is void, in milliseconds since 1970; None where it never is.
+    """
+
+    form: Literal["direct", "api-gateway", "alb"] = "direct"
+    multi_value_headers: bool = False
+    id: str | int | None = None
+    deadline_ms: float | None = None
+
+    def respond(self, status: int, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The response of this form: a status, and a body as JSON value or, for HTTP, as text."""
+        if self.form == "direct":
+            head = {} if self.id is None else {"id": self.id}
+            return {**head, "statusCode": status, "body": body}
+        headers = {"content-type": JSON_TYPE}
+        if status == 429:
+            headers["retry-after"] = str(max(1, -(-int(body["error"]["retryAfterMs"]) // 1000)))
+        response: dict[str, Any] = {
+            "statusCode": status,
+            "body": json.dumps(body, allow_nan=False, separators=(",", ":")),
+            "isBase64Encoded": False,
+        }
+        if self.form == "alb":
+            response["statusDescription"] = f"{status} {_REASONS.get(status, '')}".strip()
+        if self.multi_value_headers:
+            response["multiValueHeaders"] = {name: [value] for name, value in headers.items()}
+        else:
+            response["headers"] = headers
+        return response
+
+
+def decode_event(event: object, max_bytes: int) -> object:
+    """The event, parsed strictly where the runtime handed over its bytes.
+
+    Raises:
+        InputError: `request_too_large`, `malformed_request`.
+    """
+    if not isinstance(event, bytes):
+        return event
+    if len(event) > max_bytes:
+        # The emulator cuts what is longer, so the size that we see is not the one that was sent.
+        observed, expected = f"more than {max_bytes} bytes", f"at most {max_bytes}"
+        raise input_error("request_too_large", "event", observed, expected)
+    if not event.strip():
+        raise input_error("malformed_request", "event", "an empty event", "JSON with rows")
+    try:
+        text = event.decode()
+    except UnicodeDecodeError as error:
+        observed = f"the byte 0x{event[error.start]:02x} at offset {error.start}"
+        raise input_error("malformed_request", "event", observed, "UTF-8") from error
+    return parse_json(text, "event")
+
+
+def recognise(event: object) -> Door:
+    """The door that an event came through.
+
+    Raises:
+        InputError: `malformed_request`: an `id` or `deadlineMs` of a direct event is of a wrong
+            type. The answer then goes out through a plain `Door()`.
+    """
+    if not isinstance(event, dict):
+        return Door()
+    context = event.get("requestContext")
+    if isinstance(context, dict):
+        if "elb" in context:
+            multi_value = event.get("multiValueHeaders") is not None
+            return Door(form="alb", multi_value_headers=multi_value)
+        if "http" in context or "httpMethod" in event or "resourcePath" in context:
+            return Door(form="api-gateway")
+    if not _is_enveloped(event):
+        return Door()
+    return Door(id=_id(event.get("id")), deadline_ms=_deadline(event.get("deadlineMs")))
+
+
+def _is_enveloped(event: Mapping[str, Any]) -> bool:
+    """Whether a direct event has fields of its own beside the rows (else each is a feature)."""
+    return "records" in event or "body" in event or ("columns" in event and "data" in event)
+
+
+def _id(value: object) -> str | int | None:
+    if value is None or (isinstance(value, str | int) and not isinstance(value, bool)):
+        return value
+    raise input_error("malformed_request", "id", describe(value), "text or a whole number")
+
+
+def _deadline(value: object) -> float | None:
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    expected = "milliseconds since 1970"
+    raise input_error("malformed_request", "deadlineMs", describe(value), expected)
+
+
+def parse_query(event: Any, door: Door, settings: Settings) -> Query:
+    """What the event asks.
+
+    Raises:
+        InputError: see `container.bodies.parse_body`; and `too_many_rows`.
+    """
+    if door.form != "direct":
+        headers = _headers(event)
+        options = _query_string(event)
+        query = _parse(event, headers, options, settings)
+    elif isinstance(event, dict) and "body" in event and "records" not in event:
+        if unknown := sorted(set(event) - _WRAPPED):
+            expected = f"body with {', '.join(sorted(_WRAPPED - {'body'}))} and nothing else"
+            observed = f"the unknown field {describe(unknown[0])}"
+            raise input_error("malformed_request", "event", observed, expected)
+        options = {k: event[k] for k in ("topK", "threshold") if k in event}
+        query = _parse(event, _headers(event), options, settings)
+    else:
+        rows = event
+        if isinstance(event, dict) and _is_enveloped(event):
+            rows = {key: value for key, value in event.items() if key not in _ENVELOPE}
+        query = parse_body(
+            rows if isinstance(rows, dict | list) else _no_rows(rows),
+            media_type="",
+            is_base64=False,
+            max_bytes=settings.max_request_bytes,
+            options={},
+        )
+    if query.n_rows > settings.max_rows:
+        expected = f"at most {settings.max_rows}"
+        raise input_error("too_many_rows", "records", f"{query.n_rows} rows", expected)
+    return query
+
+
+def _no_rows(event: object) -> object:
+    expected = "an object with records, columns and data, or body; a list of rows, or one row"
+    raise input_error("malformed_request", "event", describe(event), expected)
+
+
+def _parse(
+    event: Mapping[str, Any],
+    headers: Mapping[str, str],
+    options: Mapping[str, Any],
+    settings: Settings,
+) -> Query:
+    flag = event.get("isBase64Encoded", False)
+    if flag is not None and not isinstance(flag, bool):
+        place = "isBase64Encoded"
+        raise input_error("malformed_request", place, describe(flag), "true or false")
+    return parse_body(
+        event.get("body"),
+        media_type=headers.get("content-type", ""),
+        is_base64=bool(flag),
+        max_bytes=settings.max_request_bytes,
+        options=options,
+    )
+
+
+def _headers(event: Mapping[str, Any]) -> dict[str, str]:
+    """The headers with lower-case names; of several values the last. Both maps may be null."""
+    return {
+        name.lower(): value for name, value in _last_values(event, "headers", "multiValueHeaders")
+    }
+
+
+def _query_string(event: Mapping[str, Any]) -> dict[str, str]:
+    single, several = "queryStringParameters", "multiValueQueryStringParameters"
+    return dict(_last_values(event, single, several))
+
+
+def _last_values(event: Mapping[str, Any], single: str, several: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for value in (event.get(several), event.get(single)):
+        if isinstance(value, dict):
+            pairs = ((k, v[-1] if isinstance(v, list) and v else v) for k, v in value.items())
+            found.extend((k, v) for k, v in pairs if isinstance(k, str) and isinstance(v, str))
+    return found
+
+
+# --- answers --------------------------------------------------------------------------------------
+
+
+class ReplyShape:
+    """Turns predictions of one bundle into the body of an answer."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        manifest = bundle.manifest
+        self._head = {"model": {"name": manifest.name, "version": manifest.version}}
+        self._task = manifest.task
+        self._labels = manifest.labels
+        self._label_bytes = max((len(json.dumps(label)) for label in manifest.labels), default=0)
+
+    def check(self, query: Query, max_reply_bytes: int) -> None:
+        """Refuses what the task has no answer to, and more rows than a reply can hold.
+
+        Raises:
+            InputError: `malformed_request`, `too_many_rows`.
+        """
+        if query.top_k is not None and not self._labels:
+            expected = "no topK: a regression has no labels"
+            raise input_error("malformed_request", "topK", str(query.top_k), expected)
+        if query.threshold is not None and self._task != "binary":
+            expected = f"no threshold: the task is {self._task}"
+            raise input_error("malformed_request", "threshold", str(query.threshold), expected)
+        listed = min(query.top_k or 0, len(self._labels))
+        values = listed or len(self._labels)
+        names = listed * (self._label_bytes + 32)  # {"label": …, "probability": …}
+        row_bytes = _NUMBER_BYTES * (values + 1) + self._label_bytes + names
+        most = max(1, (max_reply_bytes - _HEAD_BYTES) // row_bytes)
+        if query.n_rows > most:
+            expected = f"at most {most}, whose reply stays under {max_reply_bytes} bytes"
+            raise input_error("too_many_rows", "records", f"{query.n_rows} rows", expected)
+
+    def body(self, prediction: Prediction, query: Query) -> dict[str, Any]:
+        """The answer's body; see docs/requests.md."""
+        body: dict[str, Any] = {**self._head, "predictions": prediction.predictions}
+        if prediction.probabilities is None:
+            return body
+        if query.top_k is None:
+            body["labels"] = list(self._labels)
+            body["probabilities"] = prediction.probabilities
+        else:
+            k = query.top_k
+            body["topK"] = [_likeliest(self._labels, row, k) for row in prediction.probabilities]
+        return body
+
+
+def _likeliest(
+    labels: tuple[Scalar, ...], probabilities: list[float], k: int
+) -> list[dict[str, Scalar]]:
+    """The k likeliest labels, of equals the first."""
+    order = sorted(range(len(labels)), key=lambda i: -probabilities[i])[:k]
+    return [{"label": labels[i], "probability": probabilities[i]} for i in order]
+
+
+def error_body(error: InputError) -> dict[str, Any]:
+    """The body of a refusal: the first fault's code, its text, and the faults one by one."""
+    return {
+        "error": {
+            "code": error.code,
+            "message": str(error),
+            "details": [
+                {
+                    "code": fault.code,
+                    "place": fault.place,
+                    "observed": fault.observed,
+                    "expected": fault.expected,
+                }
+                for fault in error.faults
+            ],
+        }
+    }

@@ -1,0 +1,66 @@
+"""What the environment decides, read once at a root."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+LAMBDA_PAYLOAD_BYTES = 6 * 1024 * 1024
+"""The largest synchronous request and reply. Source: AWS Lambda quotas."""
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+class SettingsError(ValueError):
+    """A variable of the environment has a value that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a bundle is served.
+
+    Attributes:
+        bundle: the bundle's directory (`EDGEXGB_BUNDLE`).
+        max_rows: rows in one request (`EDGEXGB_MAX_ROWS`).
+        max_request_bytes: of an event, and of a body inside it (`EDGEXGB_MAX_REQUEST_BYTES`).
+        max_reply_bytes: of a reply (`EDGEXGB_MAX_REPLY_BYTES`).
+        n_threads: that predict one request (`EDGEXGB_THREADS`).
+        log_level: of the root logger (`EDGEXGB_LOG_LEVEL`).
+    """
+
+    bundle: Path = Path("/opt/bundle")
+    max_rows: int = 10_000
+    max_request_bytes: int = LAMBDA_PAYLOAD_BYTES
+    max_reply_bytes: int = LAMBDA_PAYLOAD_BYTES
+    n_threads: int = 1
+    log_level: str = "INFO"
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings in the environment; defaults for what it does not name.
+
+    Raises:
+        SettingsError: names the variable, its value and what was expected.
+    """
+    defaults = Settings()
+    level = environment.get("EDGEXGB_LOG_LEVEL", defaults.log_level).upper()
+    if level not in _LEVELS:
+        raise SettingsError(
+            f"EDGEXGB_LOG_LEVEL: got {level!r}, expected one of {', '.join(_LEVELS)}"
+        )
+    return Settings(
+        bundle=Path(environment.get("EDGEXGB_BUNDLE", str(defaults.bundle))),
+        max_rows=_positive(environment, "EDGEXGB_MAX_ROWS", defaults.max_rows),
+        max_request_bytes=_positive(
+            environment, "EDGEXGB_MAX_REQUEST_BYTES", defaults.max_request_bytes
+        ),
+        max_reply_bytes=_positive(environment, "EDGEXGB_MAX_REPLY_BYTES", defaults.max_reply_bytes),
+        n_threads=_positive(environment, "EDGEXGB_THREADS", defaults.n_threads),
+        log_level=level,
+    )
+
+
+def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, str(default))
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise SettingsError(f"{name}: got {text!r}, expected a whole number above 0")
+    return int(text)

@@ -1,0 +1,183 @@
+"""Open a bundle: parse, audit, load. Predict with it.
+
+Nothing is unpickled here, ever: a bundle is JSON, JSON lines and XGBoost's own UBJ.
+"""
+
+import hashlib
+import math
+import platform
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.engine import Engine, open_engine
+from model.errors import BundleChecksumError, BundleFormatError, BundleMismatchError
+from model.features import FeatureEncoder, Rows
+from model.golden import Difference, GoldenRow, difference, parse_golden
+from model.manifest import GOLDEN, MANIFEST, MODEL, Manifest, Scalar, parse_manifest
+
+DEFAULT_THRESHOLD = 0.5
+"""Above it a binary model says the second label. Source: `XGBClassifier.predict`, xgboost 3.2."""
+
+PROBABILISTIC = frozenset({"binary:logistic", "reg:logistic", "multi:softprob"})
+"""The objectives whose output is a probability, where the task is a classification."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says about n rows.
+
+    Attributes:
+        predictions: `(n,)` numbers for regression, else labels as the user wrote them.
+        probabilities: `(n, n_labels)` in the manifest's order of labels; None where the model's
+            objective gives none.
+    """
+
+    predictions: list[Scalar]
+    probabilities: list[list[float]] | None = None
+
+
+class Bundle:
+    """An open, audited model.
+
+    Attributes:
+        manifest: what is known of it.
+        digest: sha256 of `manifest.json`, which holds those of all other files: the model's
+            identity.
+    """
+
+    def __init__(
+        self, manifest: Manifest, digest: str, golden: Sequence[GoldenRow], engine: Engine
+    ) -> None:
+        self.manifest = manifest
+        self.digest = digest
+        self.golden = golden
+        self._engine = engine
+        self._encoder = FeatureEncoder(
+            manifest.features,
+            absent_field=manifest.absent_field,
+            unknown_category=manifest.unknown_category,
+        )
+
+    def predict(self, rows: Rows, threshold: float = DEFAULT_THRESHOLD) -> Prediction:
+        """The model's answer to the rows.
+
+        Args:
+            rows: n records, or a table of n rows; see `model.features`.
+            threshold: of a binary task: above it the second label is said. Other tasks ignore it.
+
+        Raises:
+            InputError: the rows are not what the model takes; see `FeatureEncoder.encode`.
+        """
+        return self.predict_matrix(self._encoder.encode(rows), threshold)
+
+    def predict_matrix(
+        self, matrix: "array[float]", threshold: float = DEFAULT_THRESHOLD
+    ) -> Prediction:
+        """The model's answer to `(n * n_features,) float32`, at least one row.
+
+        Raises:
+            ArithmeticError: the model itself gave a NaN or an infinity, which JSON cannot hold.
+        """
+        n_rows = len(matrix) // len(self.manifest.features)
+        outputs = self._engine.predict(matrix, n_rows)
+        if not math.isfinite(sum(outputs)):  # float32 values never overflow a float64 sum
+            raise ArithmeticError("the model's output: got a NaN or infinity, expected numbers")
+        labels = self.manifest.labels
+        match self.manifest.task:
+            case "regression":
+                return Prediction(list(outputs))
+            case "binary":
+                chosen: list[Scalar] = [labels[output > threshold] for output in outputs]
+                if self.manifest.objective not in PROBABILISTIC:
+                    return Prediction(chosen)
+                negative = _complement(outputs)
+                return Prediction(
+                    chosen, [list(pair) for pair in zip(negative, outputs, strict=True)]
+                )
+            case "multiclass":
+                if self.manifest.objective not in PROBABILISTIC:  # multi:softmax: the class number
+                    return Prediction([labels[int(output)] for output in outputs])
+                n = len(labels)
+                rows = [list(outputs[i : i + n]) for i in range(0, len(outputs), n)]
+                # The first of equal maxima, as numpy's argmax has it.
+                return Prediction([labels[row.index(max(row))] for row in rows], rows)
+
+    def replay(self) -> list[Difference]:
+        """Predicts the golden rows, all at once; what is not as recorded, nothing where all is."""
+        answer = self.predict([golden.row for golden in self.golden])
+        probabilities: Sequence[Sequence[float]] = answer.probabilities or [()] * len(self.golden)
+        found = zip(self.golden, answer.predictions, probabilities, strict=True)
+        differences = (
+            difference(golden, prediction, values, exact=self.is_exact, place=f"row {i}")
+            for i, (golden, prediction, values) in enumerate(found)
+        )
+        return [found for found in differences if found]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether this machine's architecture recorded the golden rows, so that each bit counts."""
+        return self.manifest.machine == platform.machine()
+
+    def close(self) -> None:
+        """Frees the model."""
+        self._engine.close()
+
+
+def open_bundle(directory: Path, *, n_threads: int = 1) -> Bundle:
+    """The bundle in a directory, after its audit.
+
+    Args:
+        directory: holds `manifest.json` and the files that it names.
+        n_threads: for large batches; a container's CPU share is not seen by the library itself.
+
+    Raises:
+        BundleFormatError: a file is missing or unreadable.
+        BundleVersionError: format or model are newer than this runtime.
+        BundleChecksumError: a file's content is not what the manifest recorded.
+        BundleMismatchError: the model is not the one that the manifest describes.
+    """
+    content = _read(directory, MANIFEST)
+    manifest = parse_manifest(content)
+    files = {name: _read(directory, name) for name in manifest.files}
+    for name, recorded in manifest.files.items():
+        found = hashlib.sha256(files[name]).hexdigest()
+        if found != recorded:
+            size = f"{len(files[name])} bytes with sha256 {found[:12]}…"
+            raise BundleChecksumError(name, size, f"sha256 {recorded[:12]}…, as in the manifest")
+    golden = parse_golden(files[GOLDEN])
+    engine = open_engine(manifest, files[MODEL], n_threads=n_threads)
+    return Bundle(manifest, hashlib.sha256(content).hexdigest(), golden, engine)
+
+
+def check_replay(bundle: Bundle) -> None:
+    """Replays the golden rows.
+
+    Raises:
+        BundleMismatchError: the first prediction that is not as recorded, and how many there are.
+    """
+    if differences := bundle.replay():
+        first = differences[0]
+        more = f" ({len(differences)} of {len(bundle.golden)} golden rows differ)"
+        raise BundleMismatchError(f"{GOLDEN}: {first.place}", first.observed, first.expected + more)
+
+
+def _read(directory: Path, name: str) -> bytes:
+    try:
+        return (directory / name).read_bytes()
+    except FileNotFoundError as error:
+        where = "no such file" if directory.is_dir() else "no such directory"
+        raise BundleFormatError(str(directory / name), where, "a bundle's file") from error
+    except OSError as error:
+        observed = error.strerror or str(error)
+        raise BundleFormatError(str(directory / name), observed, "a readable file") from error
+
+
+def _complement(probabilities: Sequence[float]) -> "array[float]":
+    """1 - p in float32, as XGBoost's wrapper computes it.
+
+    The subtraction in float64 followed by one rounding gives the same bits as one in float32.
+    Source: S. Figueroa, "When is double rounding innocuous?", 1995 (53 >= 2 * 24 + 2).
+    """
+    return array("f", [1.0 - p for p in probabilities])

@@ -1,0 +1,127 @@
+"""Golden rows: what the notebook's model predicted, and whether a prediction is the same."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from model.errors import BundleFormatError, describe
+from model.manifest import GOLDEN, Scalar
+
+RELATIVE_TOLERANCE = 1e-6
+"""How far a prediction may be off on another architecture than the one that recorded it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenRow:
+    """One row of the user's data with the original model's answer.
+
+    Attributes:
+        row: the features by name, None where missing.
+        prediction: what the model's `predict` gave: a number, or a label as the user wrote it.
+        probabilities: one for each label, where the model gives them.
+        actual: the true value, where it is known.
+    """
+
+    row: dict[str, Scalar | None]
+    prediction: Scalar
+    probabilities: tuple[float, ...] | None = None
+    actual: Scalar | None = None
+
+
+def encode_golden(rows: Iterable[GoldenRow]) -> bytes:
+    """The bytes of `golden.jsonl`: one JSON object a line, absent what is None."""
+    lines = []
+    for row in rows:
+        fields: dict[str, object] = {"row": row.row, "prediction": row.prediction}
+        if row.probabilities is not None:
+            fields["probabilities"] = row.probabilities
+        if row.actual is not None:
+            fields["actual"] = row.actual
+        lines.append(json.dumps(fields, ensure_ascii=False, allow_nan=False))
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def parse_golden(content: bytes) -> list[GoldenRow]:
+    """The rows in the bytes of `golden.jsonl`.
+
+    Raises:
+        BundleFormatError: a line is no golden row, or there is none.
+    """
+    rows = []
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise BundleFormatError(GOLDEN, f"bytes that are no UTF-8 ({error})", "text") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        place = f"{GOLDEN}: line {number}"
+        try:
+            fields = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise BundleFormatError(place, "text that is no JSON", "a JSON object") from error
+        if not isinstance(fields, dict) or not isinstance(fields.get("row"), dict):
+            raise BundleFormatError(place, describe(fields), "an object with a row")
+        if not isinstance(fields.get("prediction"), Scalar):
+            observed = describe(fields.get("prediction"))
+            raise BundleFormatError(place, f"the prediction {observed}", "a number or a label")
+        probabilities = fields.get("probabilities")
+        rows.append(
+            GoldenRow(
+                row=fields["row"],
+                prediction=fields["prediction"],
+                probabilities=None if probabilities is None else tuple(probabilities),
+                actual=fields.get("actual"),
+            )
+        )
+    if not rows:
+        raise BundleFormatError(GOLDEN, "no rows", "one at least")
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One value that is not as recorded: where, what came, what was recorded."""
+
+    place: str
+    observed: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: got {self.observed}, expected {self.expected}"
+
+
+def difference(
+    expected: GoldenRow,
+    prediction: object,
+    probabilities: Sequence[object] | None,
+    *,
+    exact: bool,
+    place: str,
+) -> Difference | None:
+    """What is not the same as recorded; None where all is.
+
+    Args:
+        expected: the golden row.
+        prediction: what the model under test gave.
+        probabilities: likewise; None where it gave none.
+        exact: whether every bit counts (the recording architecture), or `RELATIVE_TOLERANCE`.
+        place: the row's own place, for the text.
+    """
+    if not _same(expected.prediction, prediction, exact=exact):
+        return Difference(
+            f"{place}.prediction", describe(prediction), describe(expected.prediction)
+        )
+    wanted = expected.probabilities or ()
+    found = probabilities or ()
+    if len(found) != len(wanted):
+        return Difference(f"{place}.probabilities", f"{len(found)} values", str(len(wanted)))
+    for i, pair in enumerate(zip(wanted, found, strict=True)):
+        if not _same(*pair, exact=exact):
+            return Difference(f"{place}.probabilities[{i}]", describe(pair[1]), describe(pair[0]))
+    return None
+
+
+def _same(wanted: object, got: object, *, exact: bool) -> bool:
+    if type(wanted) is float and type(got) is float and not exact:
+        return math.isclose(wanted, got, rel_tol=RELATIVE_TOLERANCE, abs_tol=RELATIVE_TOLERANCE**2)
+    return type(wanted) is type(got) and wanted == got

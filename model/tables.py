@@ -1,0 +1,206 @@
+"""Tables of a user's data: read, described, and picked for golden rows. Not shipped."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from model.errors import SourceError, describe
+from model.manifest import Data, Feature, Histogram, Kind, Scalar
+
+GOLDEN_ROWS = 64
+"""How many golden rows there are where the edges of the data do not ask for more."""
+
+MAX_GOLDEN_ROWS = 512
+MAX_CATEGORIES = 1000
+
+_BINS = 10
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The table in a CSV, a Parquet, or a JSON file of records (or one record a line).
+
+    Raises:
+        SourceError: no such file, another format, or no rows.
+    """
+    readers = {
+        ".csv": pd.read_csv,
+        ".parquet": pd.read_parquet,
+        ".json": lambda file: pd.read_json(file, orient="records"),
+        ".jsonl": lambda file: pd.read_json(file, orient="records", lines=True),
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise SourceError(
+            f"{path}: got a {path.suffix or 'nameless'} file, expected {', '.join(readers)}"
+        )
+    try:
+        frame: pd.DataFrame = reader(path)
+    except FileNotFoundError as error:
+        raise SourceError(f"{path}: got no such file, expected a table") from error
+    except (ValueError, OSError, UnicodeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SourceError(f"{path}: got a file that cannot be read ({reason})") from error
+    if frame.empty:
+        raise SourceError(f"{path}: got no rows, expected one at least")
+    frame.columns = frame.columns.map(str)
+    if repeated := [name for name in frame.columns if list(frame.columns).count(name) > 1]:
+        raise SourceError(f"{path}: got the column {repeated[0]!r} twice, expected each name once")
+    return frame
+
+
+def fingerprint(frame: pd.DataFrame, *, source: str, path: Path | None = None) -> Data:
+    """Where rows come from: the digest of the file, or of the table as CSV where there is none."""
+    content = path.read_bytes() if path else frame.to_csv(index=False).encode()
+    return Data(source=source, sha256=hashlib.sha256(content).hexdigest(), rows=len(frame))
+
+
+def with_kinds(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with each column as numbers, booleans or categories; text becomes categories.
+
+    Raises:
+        SourceError: a column is none of these, holds infinities, or too many categories.
+    """
+    columns = {}
+    for name, column in frame.items():
+        place = f"column {name!r}"
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            columns[name] = column
+        elif pd.api.types.is_bool_dtype(column.dropna().infer_objects()) and column.notna().any():
+            # With missing values pandas calls such a column `object`; as numbers it keeps both.
+            columns[name] = column.astype(bool if column.notna().all() else "float64")
+        elif pd.api.types.is_numeric_dtype(column.dtype):
+            columns[name] = _plain_numbers(column, place)
+        elif column.isna().all():
+            columns[name] = column.astype("float64")
+        elif all(isinstance(value, str) for value in column.dropna()):
+            columns[name] = column.astype(str).where(column.notna(), None).astype("category")
+        else:
+            expected = "numbers, booleans or text; drop it, or convert it first"
+            raise SourceError(f"{place}: got values of type {column.dtype}, expected {expected}")
+        if isinstance(columns[name].dtype, pd.CategoricalDtype):
+            n_categories = len(columns[name].cat.categories)
+            if n_categories > MAX_CATEGORIES:
+                expected = f"at most {MAX_CATEGORIES}; if it names the row, drop it"
+                raise SourceError(f"{place}: got {n_categories} categories, expected {expected}")
+    return pd.DataFrame(columns, index=frame.index)
+
+
+def _plain_numbers(column: pd.Series, place: str) -> pd.Series:
+    """The column with numpy's own type; pandas' nullable types have no place in the C library."""
+    if not isinstance(column.dtype, np.dtype):
+        whole = pd.api.types.is_integer_dtype(column.dtype) and column.notna().all()
+        column = column.astype("int64" if whole else "float64")
+    infinite = np.flatnonzero(np.isinf(column.to_numpy(dtype="float64")))
+    if len(infinite):
+        raise SourceError(
+            f"{place}, row {infinite[0] + 1}: got an infinity, expected a finite number"
+        )
+    return column
+
+
+def describe_feature(name: str, column: pd.Series, kind: Kind) -> Feature:
+    """The manifest's entry for a column."""
+    present = column.dropna()
+    missing_rate = float(column.isna().mean())
+    if kind == "categorical":
+        counts = [int((column == category).sum()) for category in column.cat.categories]
+        categories = tuple(_scalar(category) for category in column.cat.categories)
+        histogram = Histogram(edges=(), counts=tuple(counts))
+        return Feature(
+            name=name,
+            kind=kind,
+            categories=categories,
+            missing_rate=missing_rate,
+            histogram=histogram,
+        )
+    values = present.to_numpy(dtype="float64")
+    if len(values) == 0:
+        return Feature(name=name, kind=kind, missing_rate=missing_rate)
+    if kind == "bool":
+        histogram = Histogram(edges=(), counts=(int((values == 0).sum()), int((values == 1).sum())))
+    else:
+        counted, edges = np.histogram(values, bins=_BINS)
+        histogram = Histogram(edges=tuple(map(float, edges)), counts=tuple(map(int, counted)))
+    return Feature(
+        name=name,
+        kind=kind,
+        minimum=float(values.min()),
+        maximum=float(values.max()),
+        missing_rate=missing_rate,
+        histogram=histogram,
+    )
+
+
+def choose_golden(frame: pd.DataFrame, *, seed: int = 0) -> list[int]:
+    """Positions of rows that together show the data's edges, and a random sample besides.
+
+    For each column: its smallest and largest value, each category, and a missing value, as far as
+    there are any; then rows drawn at random up to `GOLDEN_ROWS`. At most `MAX_GOLDEN_ROWS`.
+    """
+    chosen: dict[int, None] = {}
+    for name in frame.columns:
+        column = frame[name]
+        values = column.cat.codes if isinstance(column.dtype, pd.CategoricalDtype) else column
+        missing = np.flatnonzero(column.isna())
+        if len(missing):
+            chosen[int(missing[0])] = None
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            _, first = np.unique(values.to_numpy(), return_index=True)
+            chosen.update(dict.fromkeys(map(int, first)))
+        elif len(missing) < len(column):
+            numbers = values.to_numpy(dtype="float64")
+            chosen[int(np.nanargmin(numbers))] = None
+            chosen[int(np.nanargmax(numbers))] = None
+    positions = list(chosen)[:MAX_GOLDEN_ROWS]
+    for position in np.random.default_rng(seed).permutation(len(frame)):
+        if len(positions) >= min(GOLDEN_ROWS, len(frame)):
+            break
+        if int(position) not in chosen:
+            positions.append(int(position))
+    return sorted(positions)
+
+
+def to_records(
+    frame: pd.DataFrame, kinds: Mapping[str, Kind] | None = None
+) -> list[dict[str, Scalar | None]]:
+    """The rows as a request holds them: JSON values by name, None where missing.
+
+    Args:
+        frame: the rows.
+        kinds: what a column is for the model, where its type alone does not say.
+    """
+    columns = {
+        name: [_value(value, (kinds or {}).get(name)) for value in column]
+        for name, column in frame.items()
+    }
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+
+
+def _value(value: Any, kind: Kind | None) -> Scalar | None:
+    if pd.isna(value):
+        return None
+    scalar = _scalar(value)
+    return bool(scalar) if kind == "bool" else scalar
+
+
+def _scalar(value: Any) -> Scalar:
+    """A cell as a JSON value.
+
+    Raises:
+        SourceError: it has no such form.
+    """
+    value = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, Scalar):
+        raise SourceError(f"got {describe(value)}, expected text, a number or a boolean")
+    return value
+
+
+def to_scalars(values: Sequence[Any]) -> list[Scalar]:
+    """Cells as JSON values; see `_scalar`."""
+    return [_scalar(value) for value in values]

@@ -114,12 +114,12 @@ def recognise(event: object) -> Door:
             return Door(form="alb", multi_value_headers=multi_value)
         if "http" in context or "httpMethod" in event or "resourcePath" in context:
             return Door(form="api-gateway")
-    if not _is_enveloped(event):
+    if not is_enveloped(event):
         return Door()
     return Door(id=_id(event.get("id")), deadline_ms=_deadline(event.get("deadlineMs")))
 
 
-def _is_enveloped(event: Mapping[str, Any]) -> bool:
+def is_enveloped(event: Mapping[str, Any]) -> bool:
     """Whether a direct event has fields of its own beside the rows (else each is a feature)."""
     return "records" in event or "body" in event or ("columns" in event and "data" in event)
 
@@ -156,7 +156,7 @@ def parse_query(event: Any, door: Door, settings: Settings) -> Query:
         query = _parse(event, _headers(event), options, settings)
     else:
         rows = event
-        if isinstance(event, dict) and _is_enveloped(event):
+        if isinstance(event, dict) and is_enveloped(event):
             rows = {key: value for key, value in event.items() if key not in _ENVELOPE}
         query = parse_body(
             rows if isinstance(rows, dict | list) else _no_rows(rows),

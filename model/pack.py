@@ -218,7 +218,7 @@ def _golden(
     chosen = frame.iloc[positions]
     predictions, probabilities = trained.predict(chosen, labels)
     records = to_records(chosen, {feature.name: feature.kind for feature in features})
-    actual = None if target is None else to_scalars([list(target)[at] for at in positions])
+    actual = None if target is None else _actual([list(target)[at] for at in positions], labels)
     return [
         GoldenRow(
             row=record,
@@ -228,6 +228,17 @@ def _golden(
         )
         for i, record in enumerate(records)
     ]
+
+
+def _actual(target: Sequence[Any], labels: Sequence[Scalar]) -> list[Scalar]:
+    """True values as the user wrote them; class numbers become their labels."""
+    values = to_scalars(target)
+    if not labels or set(values) <= set(labels):
+        return values
+    if all(type(value) is int and 0 <= value < len(labels) for value in values):
+        return [labels[int(value)] for value in values]
+    strange = next(value for value in values if value not in labels)
+    raise SourceError(f"the target: got {strange!r}, expected one of {list(labels)}")
 
 
 def _model_bytes(trained: TrainedModel, features: Sequence[Feature]) -> bytes:

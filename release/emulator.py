@@ -77,7 +77,7 @@ class Emulator:
             "AWS_LAMBDA_FUNCTION_TIMEOUT": "60",
             **(environment or {}),
         }
-        # A group of its own, so that stopping reaches the function too, and a Ctrl-C in the
+        # A session of its own, so that stopping finds the function too, and a Ctrl-C in the
         # terminal reaches us alone and is handled once.
         self._process = subprocess.Popen(
             command,
@@ -107,20 +107,20 @@ class Emulator:
         if self._log.closed:
             return
         for signal_number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal_number)
-            if self._wait_for_group():
+            # The emulator gives the function a process group of its own, but not a session.
+            for pid in _session_members(self._process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal_number)
+            if self._wait_until_gone():
                 break
         self._log.close()
 
-    def _wait_for_group(self) -> bool:
-        """Whether every process of the group has gone, after a while."""
+    def _wait_until_gone(self) -> bool:
+        """Whether every process of the session has gone, after a while."""
         end = time.monotonic() + _STOP_S
         while time.monotonic() < end:
-            self._process.poll()  # reaps the emulator itself
-            try:
-                os.killpg(self._process.pid, 0)
-            except ProcessLookupError:
+            if not _session_members(self._process.pid):
+                self._process.wait()  # reaps it
                 return True
             time.sleep(0.01)
         return False
@@ -186,6 +186,18 @@ def find_binary(environment: Mapping[str, str] = os.environ) -> Path:
                 binary.chmod(0o755)
             return binary
     raise CommandError("the emulator: got no aws-lambda-rie here, expected it after `make setup`")
+
+
+def _session_members(session: int) -> list[int]:
+    """The living processes of a session. The emulator is for Linux alone, and so is /proc."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):  # it ended just now
+                state, _, _, of = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+                if state != "Z" and int(of) == session:
+                    found.append(int(entry.name))
+    return found
 
 
 def _free_port() -> int:

@@ -2,4 +2,7 @@
 
 
 class CommandError(Exception):
-    """A command cannot go on: place, observed, expected."""
+    """A command cannot go on: place, observed, expected, in one line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(" ".join(text.split()))

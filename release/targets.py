@@ -58,6 +58,10 @@ class Target(Protocol):
     def name(self) -> str:
         """As the user named it."""
 
+    @property
+    def takes_any_bytes(self) -> bool:
+        """Whether an event that is no JSON, or larger than Lambda takes, reaches the function."""
+
     def invoke(self, event: bytes) -> Reply:
         """The response to an event.
 
@@ -73,6 +77,7 @@ class InProcess:
     """The handler in this process."""
 
     name = "in-process"
+    takes_any_bytes = True
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
@@ -90,6 +95,8 @@ class InProcess:
 
 class HttpTarget:
     """The Invoke API on an address: the emulator, or `edgexgb serve`."""
+
+    takes_any_bytes = True
 
     def __init__(self, name: str, url: str) -> None:
         parts = urlsplit(url)
@@ -132,6 +139,8 @@ class HttpTarget:
 class DeployedFunction:
     """A function in AWS Lambda, or behind another endpoint of its API."""
 
+    takes_any_bytes = False  # the Invoke API refuses them itself
+
     def __init__(self, function: str, endpoint_url: str | None) -> None:
         # boto3 takes a fifth of a second to import, and only this target needs it.
         import boto3
@@ -146,7 +155,9 @@ class DeployedFunction:
         try:
             self._client = boto3.client("lambda", endpoint_url=endpoint_url, config=config)
         except self._errors as error:
-            raise CommandError(f"{self.name}: got {error}, expected AWS credentials") from error
+            raise CommandError(
+                f"{self.name}: got {error}, expected AWS credentials and a region"
+            ) from error
 
     def invoke(self, event: bytes) -> Reply:
         """See `Target.invoke`."""

@@ -1,0 +1,652 @@
+"""Table to trained model to bundle; also a SageMaker training script. Not shipped.
+
+`python -m model.train` and `python model/train.py` take the options of `edgexgb train`, and read
+SageMaker's variables besides. Bundle and plots are all that is written.
+"""
+
+import argparse
+import difflib
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, NoReturn, get_args
+
+if __name__ == "__main__" and not __package__:
+    # Started as a file: Python has put this folder on the path, not the one that holds `model`.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import numpy as np
+import pandas as pd
+import xgboost
+from rich.console import Console
+from rich.progress import BarColumn, Progress
+from sklearn import datasets, dummy, metrics
+
+from model.errors import BundleError, SourceError, describe, shorten
+from model.features import FLOAT32_MAX
+from model.manifest import Data, Policy, Scalar, Task, category_type
+from model.pack import pack
+from model.plots import draw_confusion, draw_importance, draw_residuals
+from model.tables import fingerprint, read_table, to_scalars, with_kinds
+
+MIN_ROWS = 10
+"""The fewest rows of a regression: two of them are held out, which R² needs."""
+
+MIN_ROWS_OF_LABEL = 5
+"""The fewest rows of a label: one of five is held out, and one decides when to stop."""
+
+MAX_AUTO_LABELS = 20
+"""Whole numbers with more distinct values than this are a quantity, unless the user says not."""
+
+TaskChoice = Literal["auto", "classification", "regression"]
+_Array = np.ndarray[Any, Any]
+
+_LOADERS = {
+    "wine": datasets.load_wine,
+    "breast-cancer": datasets.load_breast_cancer,
+    # In their own units, as somebody would send them.
+    "diabetes": lambda as_frame: datasets.load_diabetes(as_frame=as_frame, scaled=False),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """Features with the values to predict, as `to_dataset` checks and makes it.
+
+    Attributes:
+        X: `(n, n_features)` rows of numbers, booleans and categories.
+        y: `(n,)` target: all text, all numbers or all booleans; named as its column.
+        name: what to call it; a model's name where none is given.
+        data: where it comes from.
+    """
+
+    X: pd.DataFrame
+    y: pd.Series
+    name: str
+    data: Data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hyperparameters:
+    """How to train, in XGBoost's own names; the defaults suit small tables.
+
+    Raises:
+        SourceError: a value is out of its range.
+    """
+
+    n_estimators: int = 1000
+    max_depth: int = 4
+    learning_rate: float = 0.1
+    subsample: float = 0.8
+    colsample_bytree: float = 0.8
+    min_child_weight: float = 1.0
+    reg_lambda: float = 1.0
+    early_stopping_rounds: int = 30
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, (low, high, _) in _RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                expected = f"a number from {low:g} to {high:g}"
+                raise SourceError(f"{name}: got {describe(value)}, expected {expected}")
+
+
+_RANGES: dict[str, tuple[float, float, str]] = {
+    "n_estimators": (1, 1_000_000, "boosting rounds, at most"),
+    "max_depth": (1, 30, "levels of a tree, at most"),
+    "learning_rate": (1e-6, 1, "how much of a tree counts"),
+    "subsample": (1e-3, 1, "share of the rows for each tree"),
+    "colsample_bytree": (1e-3, 1, "share of the features for each tree"),
+    "min_child_weight": (0, 1e9, "smallest sum of row weights (Hessian) in a leaf"),
+    "reg_lambda": (0, 1e9, "L2 regularization of the leaves"),
+    "early_stopping_rounds": (1, 1_000_000, "rounds without improvement before training stops"),
+    "seed": (0, 2**31 - 1, "of split and sampling; the same seed gives the same model"),
+}
+
+DEFAULTS = Hyperparameters()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainingResult:
+    """A trained model, packed.
+
+    Attributes:
+        bundle: the bundle's directory.
+        plots: the PNG files.
+        metrics: on the rows held out; a trivial model's under `baseline_…`.
+        model: the `XGBClassifier` or `XGBRegressor`.
+        dataset: what it was trained on.
+        task: what a prediction is.
+        reason: why this task.
+        labels: the class labels in the order of XGBoost's class numbers; empty for regression.
+        rows: how many to train, to stop early, and held out.
+        rounds: boosting rounds used.
+    """
+
+    bundle: Path
+    plots: tuple[Path, ...]
+    metrics: Mapping[str, float]
+    model: Any
+    dataset: Dataset
+    task: Task
+    reason: str
+    labels: tuple[Scalar, ...]
+    rows: tuple[int, int, int]
+    rounds: int
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+def load_dataset(name: str = "wine") -> Dataset:
+    """One of scikit-learn's bundled data sets: `wine`, `breast-cancer` or `diabetes`.
+
+    Raises:
+        SourceError: there is none of that name.
+    """
+    if name not in _LOADERS:
+        raise SourceError(f"the data set: got {name!r}, expected one of {', '.join(_LOADERS)}")
+    bunch = _LOADERS[name](as_frame=True)
+    y = bunch.target
+    if "target_names" in bunch:
+        y = y.map(dict(enumerate(map(str, bunch.target_names))))
+    frame = bunch.data.assign(target=y)
+    data = fingerprint(frame, source=f"scikit-learn's {name} data set")
+    return to_dataset(frame, "target", name=name, data=data)
+
+
+def read_dataset(path: Path, target: str, drop: Sequence[str] = ()) -> Dataset:
+    """The data set in a table.
+
+    Args:
+        path: a CSV, Parquet or JSON file, or a folder whose CSV or Parquet files make one table.
+        target: the column to predict.
+        drop: columns to leave out.
+
+    Raises:
+        SourceError: the table cannot be read, or cannot be trained on; see `to_dataset`.
+    """
+    files = _files(path) if path.is_dir() else [path]
+    frames = [read_table(file) for file in files]
+    for file, other in zip(files, frames, strict=True):
+        if strange := set(other.columns) ^ set(frames[0].columns):
+            observed = f"the column {min(strange)!r} in only one of both"
+            raise SourceError(f"{file}: got {observed}, expected the columns of {files[0].name}")
+    source, single = (files[0], files[0]) if len(files) == 1 else (path, None)
+    frame = frames[0] if single else pd.concat(frames, ignore_index=True)
+    data = fingerprint(frame, source=source.name, path=single)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-._") or "model"
+    return to_dataset(frame, target, name=name, drop=drop, data=data)
+
+
+def _files(folder: Path) -> list[Path]:
+    kinds = {".csv", ".parquet"}
+    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in kinds)
+    if len({file.suffix.lower() for file in found}) != 1:
+        observed = "files of both kinds" if found else "no such file"
+        raise SourceError(f"{folder}: got {observed}, expected CSV files or Parquet files")
+    return found
+
+
+def to_dataset(
+    frame: pd.DataFrame,
+    target: str,
+    *,
+    name: str,
+    drop: Sequence[str] = (),
+    data: Data | None = None,
+) -> Dataset:
+    """The data set in a table in memory.
+
+    Args:
+        frame: `(n, n_features + 1)` or more columns: the features and the target.
+        target: the column to predict.
+        name: what to call the data set.
+        drop: columns to leave out.
+        data: where the table comes from.
+
+    Raises:
+        SourceError: a column is not there, has a name that XGBoost refuses, or is of a type that
+            cannot be trained on; or the target has missing values, mixed types, or only one value.
+    """
+    data = data or fingerprint(frame, source="a table in memory")
+    frame = frame.set_axis(frame.columns.map(str), axis="columns").reset_index(drop=True)
+    if frame.columns.has_duplicates:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise SourceError(f"{data.source}: got the column {twice!r} twice, expected each name once")
+    for column in (target, *drop):
+        if column not in frame.columns:
+            close = difflib.get_close_matches(column, frame.columns, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else shorten(", ".join(frame.columns))
+            expected = f"one of the table's ({hint})"
+            raise SourceError(f"{data.source}: got no column {column!r}, expected {expected}")
+    X = frame.drop(columns=[target, *drop])
+    if X.shape[1] == 0:
+        raise SourceError(f"{data.source}: got no column besides the target, expected features")
+    y = pd.Series(_target_values(frame[target]), name=target)
+    return Dataset(X=_trainable(X), y=y, name=name, data=data)
+
+
+def _target_values(y: pd.Series) -> list[Scalar]:
+    """The target as plain text, booleans or numbers, checked."""
+    place = f"column {y.name!r}"
+    if n_missing := int(y.isna().sum()):
+        place = f"{place}, row {np.flatnonzero(y.isna())[0] + 1}"
+        expected = "a value in each row; leave such rows out"
+        raise SourceError(f"{place}: got a missing value ({n_missing} in all), expected {expected}")
+    try:
+        values = to_scalars(y.astype(object).tolist())
+    except SourceError as error:
+        raise SourceError(f"{place}: {error}") from error
+    if len({category_type(value) for value in values}) > 1:
+        expected = "all text, all numbers or all booleans"
+        raise SourceError(f"{place}: got values of mixed types, expected {expected}")
+    for i, value in enumerate(values):
+        if not isinstance(value, str) and abs(value) > FLOAT32_MAX:
+            expected = "a number that float32 can hold"
+            raise SourceError(f"{place}, row {i + 1}: got {describe(value)}, expected {expected}")
+    if len(set(values)) == 1:
+        raise SourceError(
+            f"{place}: got {describe(values[0])} in every row, expected two values at least"
+        )
+    return values
+
+
+def _trainable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The features as XGBoost takes them, and as `pack` will see them again."""
+    typed = with_kinds(frame)
+    for name, column in typed.items():
+        if bad := [sign for sign in "[]<" if sign in name]:
+            expected = "none of '[', ']' and '<', which XGBoost refuses in names"
+            raise SourceError(f"column {name!r}: got a name with {bad[0]!r}, expected {expected}")
+        given = frame[name].dropna()
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            typed[name] = _trainable_category(column)
+        elif (
+            column.isna().any() and len(given) and pd.api.types.is_bool_dtype(given.infer_objects())
+        ):
+            typed[name] = frame[name].astype("boolean")  # so that the model's file says: yes or no
+    return typed
+
+
+def _trainable_category(column: pd.Series) -> pd.Series:
+    # What the table never holds the model has never seen, and the bundle must not claim to know.
+    column = column.cat.remove_unused_categories()
+    categories = column.cat.categories
+    if len(categories) and pd.api.types.is_bool_dtype(categories.dtype):
+        return column.astype("boolean" if column.isna().any() else bool)
+    if len(categories) == 0 or pd.api.types.is_float_dtype(categories.dtype):
+        return column.astype("float64")  # XGBoost has no categories that are floats
+    return column
+
+
+# --- the task -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Problem:
+    """What XGBoost gets: labels as numbers, rows in three parts.
+
+    Attributes:
+        X: `(n, n_features)` rows.
+        y: `(n,)` numbers; of a classification places in `labels`.
+        labels: empty for regression.
+        parts: positions of the rows to train, to stop early, and held out.
+    """
+
+    X: pd.DataFrame
+    y: _Array
+    labels: tuple[Scalar, ...]
+    parts: tuple[_Array, _Array, _Array]
+
+    def part(self, number: int) -> tuple[pd.DataFrame, _Array]:
+        positions = self.parts[number]
+        return self.X.iloc[positions], self.y[positions]
+
+
+def _pose(dataset: Dataset, choice: TaskChoice, seed: int) -> tuple[_Problem, str]:
+    """The problem, and why it is this one."""
+    values = dataset.y.tolist()
+    is_class, reason = _is_classification(dataset.y.name, values, choice)
+    labels = tuple(sorted(set(values))) if is_class else ()
+    numbers = {label: number for number, label in enumerate(labels)}
+    y = np.array([numbers[value] for value in values] if is_class else values, dtype="float64")
+    return _Problem(X=dataset.X, y=y, labels=labels, parts=_split(y, labels, seed)), reason
+
+
+def _is_classification(name: str, values: Sequence[Scalar], choice: TaskChoice) -> tuple[bool, str]:
+    """Whether the target is a label, and why."""
+    if choice == "regression" and isinstance(values[0], str):
+        raise SourceError(f"column {name!r}: got text, expected numbers for a regression")
+    if choice != "auto":
+        return choice == "classification", "as asked"
+    if isinstance(values[0], str):
+        return True, "the target is text"
+    if isinstance(values[0], bool):
+        return True, "the target is true or false"
+    is_whole = all(float(value).is_integer() for value in values)
+    n_distinct = len(set(values))
+    few = min(MAX_AUTO_LABELS, len(values) // MIN_ROWS_OF_LABEL)
+    seen = f"{n_distinct} different {'whole ' if is_whole else ''}numbers in {len(values)} rows"
+    return is_whole and n_distinct <= few, f"the target has {seen}"
+
+
+def _split(y: _Array, labels: Sequence[Scalar], seed: int) -> tuple[_Array, _Array, _Array]:
+    """Positions of the rows to train, to stop early, and held out: 60, 20 and 20 % of each label.
+
+    scikit-learn's stratified split, done twice, may leave a rare label out of a part.
+    """
+    if len(y) < MIN_ROWS:
+        raise SourceError(f"the table: got {len(y)} rows, expected {MIN_ROWS} at least")
+    groups = [np.flatnonzero(y == number) for number in range(len(labels))]
+    for label, positions in zip(labels, groups, strict=True):
+        if len(positions) < MIN_ROWS_OF_LABEL:
+            observed = f"the label {describe(label)} in {len(positions)} of {len(y)} rows"
+            expected = f"{MIN_ROWS_OF_LABEL} at least, for training, early stopping and the test"
+            raise SourceError(f"the target: got {observed}, expected {expected}")
+    random = np.random.default_rng(seed)
+    train, stop, test = [], [], []
+    for positions in groups or [np.arange(len(y))]:
+        shuffled = random.permutation(positions)
+        n = round(len(shuffled) / 5)
+        test.append(shuffled[:n])
+        stop.append(shuffled[n : 2 * n])
+        train.append(shuffled[2 * n :])
+    ordered = [np.sort(np.concatenate(part)) for part in (train, stop, test)]
+    return ordered[0], ordered[1], ordered[2]
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def train(  # noqa: PLR0913  (what, how, and where to; six have defaults)
+    dataset: Dataset,
+    *,
+    name: str,
+    out: Path,
+    plots: Path,
+    version: str = "1.0.0",
+    task: TaskChoice = "auto",
+    hyperparameters: Hyperparameters = DEFAULTS,
+    absent_field: Policy = "error",
+    unknown_category: Policy = "error",
+    progress: bool = True,
+) -> TrainingResult:
+    """A model trained on the data set, packed, measured and drawn.
+
+    Of the rows, 60 % train, 20 % say when to stop, 20 % are held out for metrics and plots. The
+    same data, seed and XGBoost give the same model, to the last byte.
+
+    Args:
+        dataset: what to learn.
+        name: the model's name.
+        out: the bundle's directory; an older bundle there is replaced.
+        plots: the directory for the PNG files.
+        version: the model's semantic version.
+        task: what a prediction is; `auto` says it from the target's values.
+        hyperparameters: how to train.
+        absent_field: whether a request may leave a feature out.
+        unknown_category: whether a category never seen counts as missing.
+        progress: whether to show a progress bar on stderr.
+
+    Raises:
+        SourceError: the target does not suit the task, there are too few rows, or see `pack`.
+        BundleError: the bundle does not predict what the model predicted; nothing is left behind.
+        OSError: bundle or plots cannot be written.
+    """
+    problem, reason = _pose(dataset, task, hyperparameters.seed)
+    labels = problem.labels
+    model = _fit(problem, hyperparameters, progress=progress)
+    measured = _measure(problem, model)
+    bundle = pack(
+        model,
+        dataset.X,
+        name=name,
+        out=out,
+        version=version,
+        target=dataset.y.tolist(),
+        labels=labels or None,
+        metrics=measured,
+        data=dataset.data,
+        absent_field=absent_field,
+        unknown_category=unknown_category,
+    )
+    n_train, n_stop, n_test = map(len, problem.parts)
+    return TrainingResult(
+        bundle=bundle,
+        plots=_draw(problem, model, plots, target=dataset.y.name),
+        metrics=measured,
+        model=model,
+        dataset=dataset,
+        task="regression" if not labels else "binary" if len(labels) == 2 else "multiclass",
+        reason=reason,
+        labels=labels,
+        rows=(n_train, n_stop, n_test),
+        rounds=model.best_iteration + 1,
+    )
+
+
+def _fit(problem: _Problem, how: Hyperparameters, *, progress: bool) -> Any:
+    """The trained wrapper; it knows its best round."""
+    settings = asdict(how)
+    settings["random_state"] = settings.pop("seed")
+    n_labels = len(problem.labels)
+    objective = {0: "reg:squarederror", 2: "binary:logistic"}.get(n_labels, "multi:softprob")
+    metric = {0: "rmse", 2: "logloss"}.get(n_labels, "mlogloss")
+    wrapper = xgboost.XGBClassifier if n_labels else xgboost.XGBRegressor
+    with _progress_bar(how.n_estimators, metric, shown=progress) as report:
+        model = wrapper(
+            objective=objective,
+            eval_metric=metric,
+            tree_method="hist",
+            enable_categorical=True,
+            n_jobs=os.cpu_count(),
+            callbacks=[report],
+            **settings,
+        )
+        model.fit(*problem.part(0), eval_set=[problem.part(1)], verbose=False)
+    return model.set_params(callbacks=None)  # their lock would keep it from being pickled
+
+
+class _Report(xgboost.callback.TrainingCallback):  # type: ignore[misc]  # it has no types
+    """Tells a progress bar of each round."""
+
+    def __init__(self, bar: Progress, metric: str) -> None:
+        super().__init__()
+        self._bar = bar
+        self._metric = metric
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """Never asks to stop."""
+        del model
+        score = f"{self._metric} {evals_log['validation_0'][self._metric][-1]:.4f}"
+        self._bar.update(self._bar.task_ids[0], completed=epoch + 1, score=score)
+        return False
+
+
+@contextmanager
+def _progress_bar(rounds: int, metric: str, *, shown: bool) -> Iterator[_Report]:
+    columns = ("training", BarColumn(), "round {task.completed}", "{task.fields[score]}")
+    # Without ipywidgets rich's own notebook display is a warning; a line of text will do.
+    console = Console(stderr=True, force_jupyter=False)
+    with Progress(*columns, console=console, disable=not shown) as bar:
+        task = bar.add_task("", total=rounds, score="")
+        yield _Report(bar, metric)
+        bar.update(task, total=bar.tasks[0].completed)  # to have stopped early is to be done
+
+
+def _measure(problem: _Problem, model: Any) -> dict[str, float]:
+    """Metrics on the held-out rows: the model's, and those of the training rows' mean or shares."""
+    y_train = problem.part(0)[1]
+    trivial = dummy.DummyClassifier(strategy="prior") if problem.labels else dummy.DummyRegressor()
+    baseline = trivial.fit(np.zeros((len(y_train), 1)), y_train)
+    X, y = problem.part(2)
+    found: dict[str, float] = {}
+    for prefix, judged, rows in (("", model, X), ("baseline_", baseline, np.zeros((len(y), 1)))):
+        values = judged.predict(rows)
+        if problem.labels:
+            shares = judged.predict_proba(rows).astype("float64")
+            shares /= shares.sum(axis=1, keepdims=True)  # in float32 they miss 1 by a rounding
+            found[f"{prefix}accuracy"] = float(metrics.accuracy_score(y, values))
+            numbers = range(len(problem.labels))
+            found[f"{prefix}log_loss"] = float(metrics.log_loss(y, shares, labels=numbers))
+        else:
+            found[f"{prefix}rmse"] = float(metrics.root_mean_squared_error(y, values))
+            found[f"{prefix}mae"] = float(metrics.mean_absolute_error(y, values))
+            found[f"{prefix}r2"] = float(metrics.r2_score(y, values))
+    return found
+
+
+def _draw(problem: _Problem, model: Any, folder: Path, *, target: str) -> tuple[Path, ...]:
+    used = model.get_booster()[: model.best_iteration + 1]
+    gains = used.get_score(importance_type="gain")
+    importance = folder / "feature-importance.png"
+    draw_importance(gains, importance, n_features=problem.X.shape[1])
+    X, y = problem.part(2)
+    predicted = model.predict(X).tolist()
+    if problem.labels:
+        quality = folder / "confusion-matrix.png"
+        draw_confusion([int(value) for value in y], predicted, problem.labels, quality)
+    else:
+        quality = folder / "residuals.png"
+        draw_residuals(y.tolist(), predicted, quality, target=target)
+    return importance, quality
+
+
+def summarize(result: TrainingResult) -> str:
+    """A result in a few lines for people; the last one is the bundle's directory."""
+    n_train, n_stop, n_test = result.rows
+    n_rows, n_features = result.dataset.X.shape
+    used = f"{n_train} to train, {n_stop} to stop early, {n_test} held out"
+    names = f", labels {shorten(', '.join(map(str, result.labels)))}" if result.labels else ""
+    lines = [
+        f"{result.dataset.name}: {n_rows} rows ({used}), {n_features} features",
+        f"task: {result.task} ({result.reason}){names}",
+        f"boosting rounds used: {result.rounds}",
+        f"{'on the rows held out:':<22}{'model':>12}{'baseline':>12}",
+    ]
+    for name, value in result.metrics.items():
+        if not name.startswith("baseline_"):
+            baseline = result.metrics[f"baseline_{name}"]
+            lines.append(f"  {name.replace('_', ' '):<20}{value:>12.4f}{baseline:>12.4f}")
+    return "\n".join([*lines, *(f"plot: {plot}" for plot in result.plots), str(result.bundle)])
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of a training to a parser; `run` reads them."""
+    add, policies = parser.add_argument, get_args(Policy)
+    source = parser.add_mutually_exclusive_group()
+    text = "one of scikit-learn's data sets (default: wine)"
+    source.add_argument("--dataset", choices=_LOADERS, help=text)
+    text = "a CSV or Parquet file, or a folder of such"
+    source.add_argument("--data", type=Path, metavar="FILE", help=text)
+    add("--target", metavar="COLUMN", help="the column of --data to predict")
+    text = "a column of --data to leave out, such as a row's number; may be repeated"
+    add("--drop", action="append", default=[], metavar="COLUMN", help=text)
+    text = "what the target is (default: auto, which looks at its values)"
+    add("--task", choices=get_args(TaskChoice), default="auto", help=text)
+    add("--name", help="the model's name (default: the data's)")
+    add("--version", default="1.0.0", help="a semantic version (default: %(default)s)")
+    add("--out", type=Path, metavar="DIR", help="the bundle (default: build/NAME-VERSION)")
+    add("--plots", type=Path, metavar="DIR", help="the plots (default: OUT-plots)")
+    text = "a feature that a request leaves out is an error or a missing value (default: error)"
+    add("--absent-field", choices=policies, default="error", help=text)
+    text = "a category never seen in training is an error or a missing value (default: error)"
+    add("--unknown-category", choices=policies, default="error", help=text)
+    add("--quiet", action="store_true", help="show no progress bar")
+    group = parser.add_argument_group("hyperparameters (with - or _ in their names)")
+    for name, default in asdict(DEFAULTS).items():
+        flags = dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}"))
+        text = f"{_RANGES[name][2]} (default: %(default)s)"
+        kind = type(default)
+        group.add_argument(*flags, dest=name, type=kind, default=default, metavar="N", help=text)
+
+
+def run(arguments: argparse.Namespace) -> TrainingResult:
+    """Trains as the options of `add_arguments` say.
+
+    Raises:
+        SourceError: the options contradict each other, or see `read_dataset` and `train`.
+        BundleError: see `train`.
+        OSError: see `train`.
+    """
+    how = Hyperparameters(**{f.name: getattr(arguments, f.name) for f in fields(Hyperparameters)})
+    if arguments.data is None:
+        for option, value in (("--target", arguments.target), ("--drop", arguments.drop)):
+            if value:
+                raise SourceError(f"{option}: got {value!r} without --data, expected both")
+        dataset = load_dataset(arguments.dataset or "wine")
+    elif arguments.target is None:
+        raise SourceError("--target: got none, expected the column of --data to predict")
+    else:
+        dataset = read_dataset(arguments.data, arguments.target, arguments.drop)
+    name = arguments.name or dataset.name
+    out = arguments.out or Path("build") / f"{name}-{arguments.version}"
+    return train(
+        dataset,
+        name=name,
+        out=out,
+        plots=arguments.plots or out.with_name(f"{out.name}-plots"),
+        version=arguments.version,
+        task=arguments.task,
+        hyperparameters=how,
+        absent_field=arguments.absent_field,
+        unknown_category=arguments.unknown_category,
+        progress=not arguments.quiet,
+    )
+
+
+def _with_sagemaker(
+    arguments: argparse.Namespace, environ: Mapping[str, str]
+) -> argparse.Namespace:
+    """The options, with SageMaker's folders where none are given.
+
+    Source: github.com/aws/sagemaker-training-toolkit, ENVIRONMENT_VARIABLES.md.
+    """
+    chosen = dict(vars(arguments))
+    channel, folder = environ.get("SM_CHANNEL_TRAIN"), environ.get("SM_MODEL_DIR")
+    if not (chosen["data"] or chosen["dataset"]):
+        if channel:
+            chosen["data"] = Path(channel)
+        elif folder:  # a job whose channel has another name must not train on wine instead
+            raise SourceError(
+                "SM_CHANNEL_TRAIN: got none, expected the folder of a channel 'train'"
+            )
+    if folder:
+        chosen["out"] = chosen["out"] or Path(folder) / "bundle"
+        plots = environ.get("SM_OUTPUT_DATA_DIR") or Path(folder) / "plots"
+        chosen["plots"] = chosen["plots"] or Path(plots)
+    return argparse.Namespace(**chosen)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Trains as the command line and SageMaker's variables say; the exit code."""
+    parser = _Parser(prog="python -m model.train", description="Train a model and pack it.")
+    add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    try:
+        result = run(_with_sagemaker(arguments, environ))
+    except (SourceError, BundleError, OSError) as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 1
+    print(summarize(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

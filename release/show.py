@@ -1,0 +1,136 @@
+"""What people read on a terminal: bundles, replies and reports as tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from model.bundle import Bundle
+from model.golden import GoldenRow
+from model.manifest import Feature, dotted
+from release.validate import Report
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_MAX_SHOWN = 6
+
+
+def show_bundle(bundle: Bundle, console: Console) -> None:
+    """Prints a bundle: what it is, what it takes, what training measured."""
+    manifest = bundle.manifest
+    first, last = manifest.tree_range
+    facts = {
+        "digest": f"sha256:{bundle.digest}",
+        "task": f"{manifest.task} ({manifest.objective})",
+        "labels": _listing([repr(label) for label in manifest.labels]) or "none",
+        "rounds": f"{last - first}, written by XGBoost {dotted(manifest.xgboost_version)}",
+        "data": f"{manifest.data.source}, {manifest.data.rows} rows, "
+        f"sha256:{manifest.data.sha256[:12]}…",
+        "golden rows": f"{len(bundle.golden)}, recorded on {manifest.machine}",
+        "absent field": "an error" if manifest.absent_field == "error" else "a missing value",
+        "unknown category": "an error" if manifest.unknown_category == "error" else "missing",
+        "packed": manifest.created,
+    }
+    table = Table(title=f"{manifest.name} {manifest.version}", title_justify="left", box=None)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.show_header = False
+    for name, value in facts.items():
+        table.add_row(name, value)
+    for name, measured in manifest.metrics.items():
+        table.add_row(name.replace("_", " "), f"{measured:.4g}")
+    console.print(table)
+    console.print()
+    console.print(_feature_table(manifest.features))
+
+
+def _feature_table(features: Sequence[Feature]) -> Table:
+    table = Table(title=f"{len(features)} features", title_justify="left")
+    for heading in ("name", "kind", "in training", "missing", "distribution"):
+        table.add_column(heading, justify="right" if heading == "missing" else "left")
+    for feature in features:
+        if feature.kind == "categorical":
+            seen = _listing([str(category) for category in feature.categories])
+        elif feature.minimum is None:
+            seen = "nothing"
+        elif feature.kind == "bool":
+            seen = "false, true"
+        else:
+            seen = f"{feature.minimum:g} … {feature.maximum:g}"
+        bars = sparkline(feature.histogram.counts)
+        missing = f"{feature.missing_rate:.0%}" if feature.missing_rate else ""
+        table.add_row(feature.name, feature.kind, seen, missing, bars)
+    return table
+
+
+def _listing(texts: Sequence[str]) -> str:
+    more = f", … ({len(texts)})" if len(texts) > _MAX_SHOWN else ""
+    return ", ".join(texts[:_MAX_SHOWN]) + more
+
+
+def sparkline(counts: Sequence[int]) -> str:
+    """Counts as a row of blocks, the highest as a full one, none as a blank."""
+    highest = max(counts, default=0)
+    shown = (_BLOCKS[-(-count * len(_BLOCKS) // highest) - 1] if count else " " for count in counts)
+    return "".join(shown)
+
+
+def show_predictions(
+    body: Mapping[str, Any], golden: Sequence[GoldenRow] | None, console: Console
+) -> None:
+    """Prints a good reply as a table, beside the true values where they are known."""
+    model = body["model"]
+    actual = [row.actual for row in golden] if golden else []
+    has_actual = any(value is not None for value in actual)
+    table = Table(title=f"{model['name']} {model['version']}", title_justify="left")
+    table.add_column("row", justify="right")
+    table.add_column("prediction")
+    if has_actual:
+        table.add_column("true")
+    labels = body.get("labels", [])
+    for label in labels:
+        table.add_column(f"p({label})", justify="right")
+    if "topK" in body:
+        table.add_column("likeliest")
+    for i, prediction in enumerate(body["predictions"]):
+        cells = [str(i), _number(prediction)]
+        if has_actual:
+            truth = _number(actual[i])
+            wrong = body.get("labels") and actual[i] != prediction
+            cells.append(f"[red]{truth}[/red]" if wrong else truth)
+        if labels:
+            cells += [f"{value:.4f}" for value in body["probabilities"][i]]
+        if "topK" in body:
+            cells.append(", ".join(f"{x['label']} {x['probability']:.4f}" for x in body["topK"][i]))
+        table.add_row(*cells)
+    console.print(table)
+
+
+def _number(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def show_report(report: Report, console: Console) -> None:
+    """Prints the gate's result: each group, and the first thing wrong in each that failed."""
+    table = Table(
+        title=f"{report.name} {report.version} against {report.target}", title_justify="left"
+    )
+    table.add_column("what was sent")
+    table.add_column("passed", justify="right")
+    table.add_column("failed", justify="right")
+    for group in report.groups:
+        failed = f"[red]{group.failed}[/red]" if group.failed else "0"
+        table.add_row(group.name, str(group.passed), failed)
+    console.print(table)
+    for group in report.groups:
+        for failure in group.failures:
+            console.print(
+                f"[red]differs[/red] {group.name}, {failure}", markup=True, soft_wrap=True
+            )
+    equality = "to the last bit" if report.exact else "within 1e-6 (another architecture)"
+    console.print(f"equality: {equality}")
+    init = "" if report.init_ms is None else f" (init {report.init_ms:.0f} ms)"
+    console.print(
+        f"first invocation: {report.first_invocation_ms:.0f} ms{init}; "
+        f"warm, one row: p50 {report.p50_ms:.2f} ms, p99 {report.p99_ms:.2f} ms"
+    )

@@ -14,16 +14,18 @@ help: ## list the targets
 
 setup: $(READY) ## create .venv with everything, from the lock files
 
-$(READY): requirements.lock emulator.lock pyproject.toml
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+$(READY): requirements.lock emulator.lock old-xgboost.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
 	  "make: %s is Python %d.%d, expected 3.11 to 3.13; choose one with PYTHON=…" % (sys.executable, *v))'
 	@test -x $(BIN)/python || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing what requirements.lock pins (about a minute)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@# Only the emulator's binary inside this package is used, so it stays out of site-packages.
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
-	  --upgrade --target $(VENV)/share/emulator -r emulator.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PIP) --require-hashes -r requirements.lock
+	@# Beside the environment: of the first only a binary is used, the second is for one test.
+	@$(PIP) --require-hashes --no-deps --upgrade --target $(VENV)/share/emulator -r emulator.lock
+	@$(PIP) --require-hashes --no-deps --upgrade --target $(VENV)/share/old-xgboost -r old-xgboost.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: setup ## from a data set to a validated Lambda, on this machine
@@ -41,14 +43,14 @@ check: setup ## format, lint, types, import arrows
 bench: setup ## measure; prints ratios of one run
 	@$(BIN)/python bench/requests.py
 
+COMPILE = PYTHONPATH=$(VENV)/share/uv $(BIN)/python -m uv pip compile --quiet --universal \
+  --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --upgrade
+
 lock: setup ## resolve the lock files anew
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(VENV)/share/uv uv
-	@PYTHONPATH=$(VENV)/share/uv $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 \
-	  --all-extras --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
-	  --upgrade pyproject.toml -o requirements.lock
-	@echo aws-sam-cli | PYTHONPATH=$(VENV)/share/uv $(BIN)/python -m uv pip compile --quiet --universal \
-	  --python-version 3.11 --no-deps --generate-hashes --no-emit-index-url \
-	  --custom-compile-command "make lock" --upgrade - -o emulator.lock
+	@$(PIP) --target $(VENV)/share/uv uv
+	@$(COMPILE) --all-extras pyproject.toml -o requirements.lock
+	@echo aws-sam-cli | $(COMPILE) --no-deps - -o emulator.lock
+	@echo "xgboost-cpu==2.1.4 ; sys_platform == 'linux'" | $(COMPILE) --no-deps - -o old-xgboost.lock
 
 clean: ## remove what was built, but not .venv
 	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

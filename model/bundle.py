@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.engine import Engine, open_engine
-from model.errors import BundleChecksumError, BundleFormatError, BundleMismatchError
+from model.errors import (
+    BundleChecksumError,
+    BundleFormatError,
+    BundleMismatchError,
+    InputError,
+)
 from model.features import FeatureEncoder, Rows
 from model.golden import Difference, GoldenRow, difference, parse_golden
 from model.manifest import GOLDEN, MANIFEST, MODEL, Manifest, Scalar, parse_manifest
@@ -105,8 +110,17 @@ class Bundle:
                 return Prediction([labels[row.index(max(row))] for row in rows], rows)
 
     def replay(self) -> list[Difference]:
-        """Predicts the golden rows, all at once; what is not as recorded, nothing where all is."""
-        answer = self.predict([golden.row for golden in self.golden])
+        """Predicts the golden rows, all at once; what is not as recorded, nothing where all is.
+
+        Raises:
+            BundleMismatchError: a golden row is not even what the model takes.
+        """
+        try:
+            answer = self.predict([golden.row for golden in self.golden])
+        except InputError as error:
+            fault = error.faults[0]
+            place = f"{GOLDEN}: {fault.place}"
+            raise BundleMismatchError(place, fault.observed, fault.expected) from error
         probabilities: Sequence[Sequence[float]] = answer.probabilities or [()] * len(self.golden)
         found = zip(self.golden, answer.predictions, probabilities, strict=True)
         differences = (

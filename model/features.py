@@ -21,6 +21,9 @@ FLOAT32_MAX = 3.4028234663852886e38
 """The largest finite float32. Source: IEEE 754 binary32."""
 
 _NUMERIC = frozenset({float, int})
+_EXACT_MAX = 2.0**53
+"""Up to here each whole number is a float64, and rounding to float32 happens once."""
+
 _NAN = math.nan
 _PLAIN = re.compile(r"\w+")
 _MAX_NAMES = 8
@@ -172,8 +175,8 @@ class FeatureEncoder:
             return False
         if not _NUMERIC.issuperset(map(type, values)):
             return False
-        # A NaN fails the sum; an infinity, or what float32 cannot hold, fails the bounds.
-        if max(values) > FLOAT32_MAX or min(values) < -FLOAT32_MAX or math.isnan(sum(values)):
+        # A NaN fails the sum; an infinity, or what needs a closer look, fails the bounds.
+        if max(values) > _EXACT_MAX or min(values) < -_EXACT_MAX or math.isnan(sum(values)):
             return False
         matrix.extend(values)
         return True
@@ -256,9 +259,25 @@ def _column(feature: Feature, unknown_category: Policy) -> _Column:
 
 def _number(value: object) -> float | None:
     # `bool` is an `int` to Python; to a caller it is not a number.
-    if type(value) in _NUMERIC and -FLOAT32_MAX <= value <= FLOAT32_MAX:  # type: ignore[operator]
-        return float(value)  # type: ignore[arg-type]
+    if type(value) is float and -FLOAT32_MAX <= value <= FLOAT32_MAX:
+        return value
+    if type(value) is int and -FLOAT32_MAX <= value <= FLOAT32_MAX:
+        return _rounded_once(value)
     return None
+
+
+def _rounded_once(value: int) -> float:
+    """A float64 that rounds to the same float32 as the whole number itself does.
+
+    Through the nearest float64 it would be rounded twice. Kept are 26 bits and whether there were
+    more: enough to round 24 of them correctly.
+    """
+    dropped = abs(value).bit_length() - 26
+    if dropped <= 53 - 26:
+        return float(value)
+    kept = abs(value) >> dropped
+    kept |= (kept << dropped) != abs(value)
+    return math.copysign(float(kept << dropped), value)
 
 
 def _boolean(value: object) -> float | None:
@@ -276,9 +295,11 @@ def _category_converter(
 
     def convert(value: object) -> float | None:
         # 1, 1.0 and True are one dictionary key; only what the category's own type says counts.
-        if isinstance(value, Scalar) and category_type(value) == wanted:
-            return codes.get(value, unknown)
-        return None
+        if not isinstance(value, Scalar) or category_type(value) != wanted:
+            return None
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        return codes.get(value, unknown)
 
     return convert
 
@@ -287,12 +308,13 @@ def _category_converter(
 
 
 def parse_number(text: str) -> float | None:
-    """The finite number in a text; None for any other, also for Python's own `1_0` and `nan`."""
+    """The finite number in a text; None for any other."""
     try:
         number = float(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) and "_" not in text else None
+    # Python alone takes `1_0`, `nan` and digits of other scripts.
+    return number if math.isfinite(number) and "_" not in text and text.isascii() else None
 
 
 def _parse_number_cell(text: str) -> object:
@@ -302,7 +324,11 @@ def _parse_number_cell(text: str) -> object:
 
 def _parse_boolean(text: str) -> object:
     text = text.strip()
-    return {"true": True, "false": False, "1": True, "0": False}.get(text.lower(), text or None)
+    if text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    # A column of 1.0 and 0.0 is what pandas writes where booleans are missing.
+    number = parse_number(text)
+    return number == 1 if number in {0, 1} else text or None
 
 
 def _category_parser(categories: Sequence[Scalar]) -> Callable[[str], object]:

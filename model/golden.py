@@ -2,11 +2,12 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from model.errors import BundleFormatError, describe
-from model.manifest import GOLDEN, Scalar
+from model.manifest import GOLDEN, Scalar, is_finite_number
 
 RELATIVE_TOLERANCE = 1e-6
 """How far a prediction may be off on another architecture than the one that recorded it."""
@@ -53,7 +54,9 @@ def parse_golden(content: bytes) -> list[GoldenRow]:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise BundleFormatError(GOLDEN, f"bytes that are no UTF-8 ({error})", "text") from error
-    for number, line in enumerate(text.splitlines(), start=1):
+    # JSON text may hold what `splitlines` takes for a line's end.
+    lines = text.removesuffix("\n").split("\n") if text else []
+    for number, line in enumerate(lines, start=1):
         place = f"{GOLDEN}: line {number}"
         try:
             fields = json.loads(line)
@@ -61,21 +64,28 @@ def parse_golden(content: bytes) -> list[GoldenRow]:
             raise BundleFormatError(place, "text that is no JSON", "a JSON object") from error
         if not isinstance(fields, dict) or not isinstance(fields.get("row"), dict):
             raise BundleFormatError(place, describe(fields), "an object with a row")
-        if not isinstance(fields.get("prediction"), Scalar):
-            observed = describe(fields.get("prediction"))
-            raise BundleFormatError(place, f"the prediction {observed}", "a number or a label")
-        probabilities = fields.get("probabilities")
-        rows.append(
-            GoldenRow(
-                row=fields["row"],
-                prediction=fields["prediction"],
-                probabilities=None if probabilities is None else tuple(probabilities),
-                actual=fields.get("actual"),
-            )
-        )
+        rows.append(_to_golden(fields, place))
     if not rows:
         raise BundleFormatError(GOLDEN, "no rows", "one at least")
     return rows
+
+
+def _to_golden(fields: Mapping[str, Any], place: str) -> GoldenRow:
+    prediction, actual = fields.get("prediction"), fields.get("actual")
+    if not isinstance(prediction, Scalar):
+        observed = f"the prediction {describe(prediction)}"
+        raise BundleFormatError(place, observed, "a number or a label")
+    if actual is not None and not isinstance(actual, Scalar):
+        observed = f"the true value {describe(actual)}"
+        raise BundleFormatError(place, observed, "a number or a label")
+    values = fields.get("probabilities")
+    if values is not None and not (isinstance(values, list) and all(map(is_finite_number, values))):
+        observed = f"the probabilities {describe(values)}"
+        raise BundleFormatError(place, observed, "a list of numbers")
+    probabilities = None if values is None else tuple(values)
+    return GoldenRow(
+        row=fields["row"], prediction=prediction, probabilities=probabilities, actual=actual
+    )
 
 
 @dataclass(frozen=True, slots=True)

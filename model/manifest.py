@@ -6,9 +6,10 @@ The normative description is docs/bundle.md. Standard library only.
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeGuard, TypeVar, get_args
 
 from model.errors import BundleFormatError, BundleVersionError, describe
 
@@ -26,6 +27,9 @@ GOLDEN = "golden.jsonl"
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """A model's name: what a Greengrass component name may hold (letters, digits, `-`, `_`, `.`)."""
+
+FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""A file of a bundle: a plain name on every system."""
 
 VERSION = re.compile(r"\d{1,6}\.\d{1,6}\.\d{1,6}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 """A semantic version, at most 64 characters. Source: semver.org; Greengrass component versions."""
@@ -191,7 +195,7 @@ def _check_consistency(manifest: Manifest) -> None:
     for required in (MODEL, GOLDEN):
         if required not in manifest.files:
             raise _wrong("files", f"no {required}", f"{MODEL} and {GOLDEN}")
-    if stray := [name for name in manifest.files if "/" in name or name in {MANIFEST, "", ".."}]:
+    if stray := [n for n in manifest.files if not FILE.fullmatch(n) or n == MANIFEST]:
         raise _wrong("files", repr(stray[0]), "plain file names")
 
 
@@ -233,15 +237,23 @@ def _text(value: object, place: str) -> str:
 
 
 def _scalar(value: object, place: str) -> Scalar:
-    if not isinstance(value, Scalar):
-        raise _wrong(place, describe(value), "text, a number or a boolean")
+    if not isinstance(value, Scalar) or (isinstance(value, float) and not math.isfinite(value)):
+        raise _wrong(place, describe(value), "text, a finite number or a boolean")
     return value
 
 
 def _number(value: object, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_finite_number(value):
         raise _wrong(place, describe(value), "a finite number")
     return value
+
+
+def is_finite_number(value: object) -> TypeGuard[float]:
+    """Whether a JSON value is a number that float64 can hold; a boolean is none."""
+    # Comparing is exact; turning a whole number of hundreds of digits into a float fails.
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return -sys.float_info.max <= value <= sys.float_info.max
 
 
 def _optional_number(value: object, place: str) -> float | None:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from model.errors import shorten
 from model.manifest import Scalar
 
 TOP_FEATURES = 20
@@ -40,25 +39,23 @@ def draw_importance(gains: Mapping[str, float], path: Path, *, n_features: int) 
     """
     top = sorted(gains.items(), key=lambda pair: (-pair[1], pair[0]))[:TOP_FEATURES]
     figure, (axes,) = _figure(8.0, max(2.6, 1.4 + 0.3 * len(top)), 1)
-    shown = f"the {len(top)} strongest of " if len(top) < len(gains) else ""
-    _title(
-        axes,
-        "Which features reduce the loss most",
-        f"{shown}{len(gains)} features that the trees split on; the model has {n_features}",
-    )
+    shown = f"; the {len(top)} strongest are shown" if len(top) < len(gains) else ""
+    note = f"the trees split on {len(gains)} of {n_features} features{shown}"
+    _title(axes, "Which features reduce the loss most", note)
     if not top:
         axes.set_axis_off()
         _text(axes, 0.5, 0.5, "no tree has a split: each row gets the same prediction", size=11)
         return _save(figure, path)
-    names = [shorten(name) for name, _ in top]
+    names = [_cut(name, 44) for name, _ in top]
     bars = axes.barh(range(len(top)), [gain for _, gain in top], color=_BLUE, height=0.7)
     axes.bar_label(
         bars, labels=[_short(gain) for _, gain in top], padding=4, color=_MUTED, fontsize=9
     )
     # A dollar sign in a name must not start a formula.
     axes.set_yticks(range(len(top)), names, parse_math=False)
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(top), 4) - 0.4, -0.6)  # from above; a lone bar stays a bar
     axes.margins(x=0.1)
+    axes.xaxis.set_major_formatter("{x:,.6g}")
     axes.set_xlabel("gain: average loss reduction of a split")
     axes.grid(axis="x", color="#e4e7eb")
     axes.tick_params(axis="y", length=0)
@@ -83,8 +80,9 @@ def draw_confusion(
     counts = np.zeros((n, n), dtype=int)
     np.add.at(counts, (np.asarray(actual), np.asarray(predicted)), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(14.0, 3.2 + 0.85 * n)
-    figure, (axes,) = _figure(side + 1.6, side, 1)
+    smallest, largest = 0.4 if n <= _MAX_ANNOTATED else 0.15, 1.4 if n > 2 else 2.0  # inches
+    cell = min(largest, max(smallest, 8.0 / n))
+    figure, (axes,) = _figure(n * cell / 0.775, n * cell / 0.77, 1)
     correct = int(np.trace(counts))
     _title(
         axes,
@@ -92,20 +90,20 @@ def draw_confusion(
         f"{correct} of {len(actual)} held-out rows are right; shares are of the true label's rows",
     )
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = [shorten(str(label)) for label in labels]
-    is_long = n > 3 and max(map(len, names)) > 6
-    slant = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if is_long else {}
+    names = [_cut(str(label), 28) for label in labels]
+    is_wide = max(map(len, names)) > 9 * cell  # letters that fit below a cell
+    slant = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if is_wide else {}
     axes.set_xticks(range(n), names, parse_math=False, **slant)
     axes.set_yticks(range(n), names, parse_math=False)
     axes.set_xlabel("predicted label")
     axes.set_ylabel("true label")
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, labelsize=min(10, 40 * cell))
     if n <= _MAX_ANNOTATED:
         for (row, column), count in np.ndenumerate(counts):
             share = shares[row, column]
             text = f"{count}\n{share:.0%}" if count else "0"
             color = "white" if share > 0.55 else _INK if count else _MUTED
-            size = 11 if n <= 8 else 7
+            size = min(11, 16 * cell)
             axes.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
     else:
         bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, format="{x:.0%}")
@@ -130,7 +128,7 @@ def draw_residuals(
     """
     truth, found = np.asarray(actual, dtype=float), np.asarray(predicted, dtype=float)
     errors = found - truth
-    figure, (left, right) = _figure(11.0, 5.2, 2)
+    figure, (left, right) = _figure(11.0, 4.81, 2)  # which makes both square
     _title(left, "Predicted against true values", f"{len(truth)} held-out rows")
     low, high = min(truth.min(), found.min()), max(truth.max(), found.max())
     margin = 0.04 * (high - low) or 1.0
@@ -138,27 +136,37 @@ def draw_residuals(
     left.plot(limits, limits, color=_ORANGE, linewidth=1.5, label="predicted = true")
     left.scatter(truth, found, s=26, color=_BLUE, alpha=0.65, linewidths=0)
     left.set(xlim=limits, ylim=limits, aspect="equal")
-    name = shorten(target)
+    name = _cut(target, 28)
     left.set_xlabel(f"true {name}", parse_math=False)
     left.set_ylabel(f"predicted {name}", parse_math=False)
     left.legend(frameon=False, loc="upper left")
     left.grid(color="#e4e7eb")
+    left.xaxis.set_major_formatter("{x:.6g}")
+    left.yaxis.set_major_formatter("{x:.6g}")
+    left.locator_params(nbins=6)
     rmse = float(np.sqrt(np.mean(errors**2)))
     _title(right, "Residuals", f"root mean square {rmse:.4g}, mean {float(errors.mean()):+.4g}")
     right.hist(errors, bins=min(30, max(8, len(errors) // 4)), color=_BLUE, edgecolor="white")
     right.axvline(0, color=_ORANGE, linewidth=1.5)
     right.set_xlabel(f"residual: predicted minus true {name}", parse_math=False)
     right.set_ylabel("rows")
+    right.xaxis.set_major_formatter("{x:.6g}")
+    right.locator_params(axis="x", nbins=6)
     right.yaxis.get_major_locator().set_params(integer=True)
     right.grid(axis="y", color="#e4e7eb")
     return _save(figure, path)
 
 
 def _figure(width: float, height: float, columns: int) -> tuple[Figure, Sequence[Any]]:
-    """A figure of so many inches with its axes side by side, in this module's look."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.15, h_pad=0.15)  # inches around the axes
-    all_axes = figure.subplots(1, columns, squeeze=False)[0]
+    """A figure with its axes side by side, in this module's look.
+
+    Args:
+        width: of the figure in inches, without what labels need beyond it.
+        height: likewise.
+        columns: how many axes.
+    """
+    figure = Figure(figsize=(width, height), facecolor="white")
+    all_axes = figure.subplots(1, columns, squeeze=False, gridspec_kw={"wspace": 0.3})[0]
     for axes in all_axes:
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
@@ -187,6 +195,12 @@ def _short(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
+def _cut(text: str, limit: int) -> str:
+    """The text, cut in the middle where it has more letters than `limit`."""
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[:half]}…{text[-half:]}"
+
+
 def _text(axes: Any, x: float, y: float, text: str, *, size: float) -> None:
     axes.text(x, y, text, ha="center", va="center", transform=axes.transAxes, fontsize=size)
 
@@ -196,5 +210,6 @@ def _save(figure: Figure, path: Path) -> Path:
     with warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; that is no news for stderr.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(path, format="png", dpi=_DPI)
+        # The picture grows with its labels, so that none is cut off.
+        figure.savefig(path, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.25)
     return path

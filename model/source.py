@@ -1,7 +1,8 @@
 """A trained model in a file or in memory, and whether it can become a bundle. Not shipped."""
 
 import json
-import pickle
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,10 +65,12 @@ class TrainedModel:
         found = self.estimator.predict(data)
         if self.task == "regression":
             return [float(value) for value in found], None
-        predictions = [labels[int(value)] for value in found]
         if self.objective not in {"binary:logistic", "reg:logistic", "multi:softprob"}:
-            return predictions, None
+            return [labels[int(value)] for value in found], None
         table = self.estimator.predict_proba(data)
+        if found.ndim > 1:  # of multi:softprob with two classes the wrapper makes two labels a row
+            found = table.argmax(axis=1)
+        predictions = [labels[int(value)] for value in found]
         return predictions, [tuple(float(value) for value in row) for row in table]
 
     def _predict_booster(
@@ -119,30 +122,23 @@ def _unpickle(path: Path) -> Any:
     except ModuleNotFoundError as error:
         message = f"{path}: got an object of the module {error.name!r}, expected it installed here"
         raise SourceError(message) from error
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        AttributeError,
-        KeyError,
-        OSError,
-    ) as error:
-        raise SourceError(f"{path}: got a file that does not unpickle ({error})") from error
     except xgboost.core.XGBoostError as error:
         text = "an XGBoost object of another version, expected it saved with save_model"
         raise SourceError(f"{path}: got {text}") from error
+    except Exception as error:  # a pickle can raise whatever it likes
+        reason = str(error) or type(error).__name__
+        raise SourceError(f"{path}: got a file that does not unpickle ({reason})") from error
 
 
 def _load_booster(path: Path, content: bytes) -> Any:
     """The wrapper that the file's model belongs to, with the model loaded."""
     booster = xgboost.Booster()
-    try:
-        booster.load_model(bytearray(content))
-    except xgboost.core.XGBoostError as error:
+    # A file cut short makes the library end its process; let that be another one.
+    probe = [sys.executable, "-m", "model.xgboost_engine", str(path)]
+    if subprocess.run(probe, capture_output=True, check=False).returncode:
         expected = "XGBoost's .json or .ubj format; save the model anew with save_model"
-        raise SourceError(
-            f"{path}: got a file that XGBoost cannot read, expected {expected}"
-        ) from error
+        raise SourceError(f"{path}: got a file that XGBoost cannot read, expected {expected}")
+    booster.load_model(bytearray(content))
     kind = json.loads(booster.attributes().get("scikit_learn", "{}")).get("_estimator_type")
     objective = _learner(booster)["objective"]["name"]
     if kind == "ranker" or objective.startswith("rank:"):
@@ -235,12 +231,18 @@ def stored_categories(booster: xgboost.Booster) -> dict[str, list[Scalar]]:
     types = booster.feature_types or []
     if "c" not in types:
         return {}
-    found = booster.get_categories(export_to_arrow=True)
     try:
-        pairs = found.to_arrow()
+        pairs = booster.get_categories(export_to_arrow=True).to_arrow()
+        stored = {name: values.to_pylist() for name, values in pairs if values is not None}
     except (ValueError, TypeError):
         return {}
-    return {name: values.to_pylist() for name, values in pairs if values is not None}
+    # XGBoost 3.2 counts characters where it should count bytes: of `grün` it gives back `grü`, and
+    # where that leaves half a character, the error above.
+    return {name: values for name, values in stored.items() if all(map(_is_ascii, values))}
+
+
+def _is_ascii(category: Scalar) -> bool:
+    return not isinstance(category, str) or category.isascii()
 
 
 def _learner(booster: xgboost.Booster) -> Any:

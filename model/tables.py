@@ -1,6 +1,8 @@
 """Tables of a user's data: read, described, and picked for golden rows. Not shipped."""
 
+import csv
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from model.errors import SourceError, describe
+from model.features import FLOAT32_MAX
 from model.manifest import Data, Feature, Histogram, Kind, Scalar
 
 GOLDEN_ROWS = 64
@@ -27,10 +30,12 @@ def read_table(path: Path) -> pd.DataFrame:
         SourceError: no such file, another format, or no rows.
     """
     readers = {
-        ".csv": pd.read_csv,
+        ".csv": _read_csv,
         ".parquet": pd.read_parquet,
-        ".json": lambda file: pd.read_json(file, orient="records"),
-        ".jsonl": lambda file: pd.read_json(file, orient="records", lines=True),
+        ".json": lambda file: _from_records(json.loads(file.read_text())),
+        ".jsonl": lambda file: _from_records(
+            [json.loads(line) for line in file.read_text().split("\n") if line.strip()]
+        ),
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -50,6 +55,23 @@ def read_table(path: Path) -> pd.DataFrame:
     if repeated := [name for name in frame.columns if list(frame.columns).count(name) > 1]:
         raise SourceError(f"{path}: got the column {repeated[0]!r} twice, expected each name once")
     return frame
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    # In one piece: pandas would guess the types of a large file's parts one by one.
+    frame = pd.read_csv(path, low_memory=False)
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        header = next(csv.reader(file), [])
+    if len(header) == frame.shape[1] and all(header):
+        frame.columns = header  # as they stand there; of two alike pandas renames one
+    return frame
+
+
+def _from_records(records: Any) -> pd.DataFrame:
+    # pandas' own reader guesses types from a column's name and text.
+    if not isinstance(records, list) or not all(isinstance(row, dict) for row in records):
+        raise ValueError("no list of objects")
+    return pd.DataFrame.from_records(records)
 
 
 def fingerprint(frame: pd.DataFrame, *, source: str, path: Path | None = None) -> Data:
@@ -94,11 +116,12 @@ def _plain_numbers(column: pd.Series, place: str) -> pd.Series:
     if not isinstance(column.dtype, np.dtype):
         whole = pd.api.types.is_integer_dtype(column.dtype) and column.notna().all()
         column = column.astype("int64" if whole else "float64")
-    infinite = np.flatnonzero(np.isinf(column.to_numpy(dtype="float64")))
-    if len(infinite):
-        raise SourceError(
-            f"{place}, row {infinite[0] + 1}: got an infinity, expected a finite number"
-        )
+    values = column.to_numpy(dtype="float64")
+    too_large = np.flatnonzero(np.abs(values) > FLOAT32_MAX)
+    if len(too_large):
+        observed = describe(float(values[too_large[0]]))
+        expected = "a number that float32 can hold"
+        raise SourceError(f"{place}, row {too_large[0] + 1}: got {observed}, expected {expected}")
     return column
 
 

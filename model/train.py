@@ -42,6 +42,9 @@ MIN_ROWS_OF_LABEL = 5
 MAX_AUTO_LABELS = 20
 """Whole numbers with more distinct values than this are a quantity, unless the user says not."""
 
+MAX_TARGET = 1e15
+"""The largest number to predict: a million squares of it still have a sum in float32."""
+
 TaskChoice = Literal["auto", "classification", "regression"]
 _Array = np.ndarray[Any, Any]
 
@@ -313,6 +316,9 @@ def _pose(dataset: Dataset, choice: TaskChoice, seed: int) -> tuple[_Problem, st
     """The problem, and why it is this one."""
     values = dataset.y.tolist()
     is_class, reason = _is_classification(dataset.y.name, values, choice)
+    if not is_class and (largest := max(map(abs, values))) > MAX_TARGET:
+        expected = f"at most {MAX_TARGET:g}, as XGBoost squares it in float32; scale the target"
+        raise SourceError(f"column {dataset.y.name!r}: got {largest:g}, expected {expected}")
     labels = tuple(sorted(set(values))) if is_class else ()
     numbers = {label: number for number, label in enumerate(labels)}
     y = np.array([numbers[value] for value in values] if is_class else values, dtype="float64")
@@ -321,14 +327,13 @@ def _pose(dataset: Dataset, choice: TaskChoice, seed: int) -> tuple[_Problem, st
 
 def _is_classification(name: str, values: Sequence[Scalar], choice: TaskChoice) -> tuple[bool, str]:
     """Whether the target is a label, and why."""
-    if choice == "regression" and isinstance(values[0], str):
-        raise SourceError(f"column {name!r}: got text, expected numbers for a regression")
+    kind = category_type(values[0])
+    if choice == "regression" and kind != "number":
+        raise SourceError(f"column {name!r}: got {kind} values, expected numbers for a regression")
     if choice != "auto":
         return choice == "classification", "as asked"
-    if isinstance(values[0], str):
-        return True, "the target is text"
-    if isinstance(values[0], bool):
-        return True, "the target is true or false"
+    if kind != "number":
+        return True, f"the target is {kind}"
     is_whole = all(float(value).is_integer() for value in values)
     n_distinct = len(set(values))
     few = min(MAX_AUTO_LABELS, len(values) // MIN_ROWS_OF_LABEL)
@@ -533,7 +538,7 @@ def summarize(result: TrainingResult) -> str:
     for name, value in result.metrics.items():
         if not name.startswith("baseline_"):
             baseline = result.metrics[f"baseline_{name}"]
-            lines.append(f"  {name.replace('_', ' '):<20}{value:>12.4f}{baseline:>12.4f}")
+            lines.append(f"  {name.replace('_', ' '):<20}{value:>12.5g}{baseline:>12.5g}")
     return "\n".join([*lines, *(f"plot: {plot}" for plot in result.plots), str(result.bundle)])
 
 

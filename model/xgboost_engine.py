@@ -111,6 +111,8 @@ class XGBoostEngine:
         self._check(self._library.XGBoosterSetParam(self._handle, name.encode(), value.encode()))
 
     def _load(self, model: bytes) -> None:
+        if not model:  # over which the library ends the process
+            raise BundleFormatError(MODEL, "an empty file", "a model that XGBoost can read")
         try:
             self._check(
                 self._library.XGBoosterLoadModelFromBuffer(
@@ -128,6 +130,8 @@ class XGBoostEngine:
         if names != wanted:
             raise _mismatch("features", *_first_difference(names, wanted))
         types = self._strings("feature_type")
+        if len(types) != len(names):
+            raise _mismatch("feature types", str(len(types)), str(len(names)))
         for feature, found in zip(manifest.features, types, strict=True):
             if found not in _XGBOOST_KINDS[feature.kind]:
                 place = f"type of feature {feature.name!r}"
@@ -152,7 +156,8 @@ class XGBoostEngine:
                 self._handle, field.encode(), ctypes.byref(count), ctypes.byref(values)
             )
         )
-        return [(values[i] or b"").decode() for i in range(count.value)]
+        # A damaged name is no error here: it is none of the manifest's, and the audit shows it.
+        return [(values[i] or b"").decode(errors="replace") for i in range(count.value)]
 
     def _configuration(self) -> Any:
         length = ctypes.c_uint64()
@@ -202,6 +207,14 @@ def _library_path() -> Path:
     raise ModuleNotFoundError(message, name="xgboost")
 
 
+def _probe(path: Path) -> None:
+    """Loads a model file, and ends the process with another code than 0 where that fails."""
+    library, content, handle = _library(), path.read_bytes(), ctypes.c_void_p()
+    library.XGBoosterCreate(None, 0, ctypes.byref(handle))
+    size = ctypes.c_uint64(len(content))
+    sys.exit(library.XGBoosterLoadModelFromBuffer(handle, content, size) if content else 1)
+
+
 def _n_outputs(manifest: Manifest) -> int:
     """Values for each row: `multi:softprob` gives one for each class, all others give one."""
     return len(manifest.labels) if manifest.objective == "multi:softprob" else 1
@@ -222,3 +235,7 @@ def _first_difference(found: list[str], wanted: list[str]) -> tuple[str, str]:
         return str(len(found)), str(len(wanted))
     at = next(i for i, pair in enumerate(zip(found, wanted, strict=True)) if pair[0] != pair[1])
     return f"{found[at]!r} at place {at}", repr(wanted[at])
+
+
+if __name__ == "__main__":
+    _probe(Path(sys.argv[1]))

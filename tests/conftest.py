@@ -1,8 +1,11 @@
 """Small bundles, each beside the object in memory that it was packed from."""
 
+import hashlib
 import io
+import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from hypothesis import settings
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
 from model.bundle import Bundle, open_bundle
-from model.manifest import Manifest, Scalar, parse_manifest
+from model.manifest import Manifest, Scalar
 from model.pack import pack
 from model.tables import to_records, with_kinds
 
@@ -43,16 +46,17 @@ class Packed:
 
     directory: Path
     bundle: Bundle
-    estimator: Any
-    frame: pd.DataFrame
-    rows: Sequence[Row]
+    estimator: Any = field(repr=False)
+    frame: pd.DataFrame = field(repr=False)
+    rows: Sequence[Row] = field(repr=False)
 
     @property
     def manifest(self) -> Manifest:
         return self.bundle.manifest
 
-    def manifest_from_disk(self) -> Manifest:
-        return parse_manifest((self.directory / "manifest.json").read_bytes())
+    @property
+    def model(self) -> bytes:
+        return (self.directory / "model.ubj").read_bytes()
 
 
 Packer = Callable[..., Packed]
@@ -172,3 +176,26 @@ def in_memory(packed: Packed, frame: pd.DataFrame) -> tuple[list[Scalar], Any]:
     if not labels:
         return [float(value) for value in found], None
     return [labels[int(value)] for value in found], packed.estimator.predict_proba(frame)
+
+
+# --- bundles to be damaged ------------------------------------------------------------------------
+
+
+def copy_bundle(packed: Packed, folder: Path) -> Path:
+    """A bundle of one's own, to change."""
+    return Path(shutil.copytree(packed.directory, folder / "bundle"))
+
+
+def change_manifest(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes the fields of `manifest.json`, which nothing signs."""
+    path = directory / "manifest.json"
+    fields = json.loads(path.read_bytes())
+    change(fields)
+    path.write_text(json.dumps(fields))
+
+
+def replace_file(directory: Path, name: str, content: bytes) -> None:
+    """Writes a file and its checksum, so that what parses the file is reached."""
+    (directory / name).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    change_manifest(directory, lambda fields: fields["files"].update({name: digest}))

@@ -1,0 +1,61 @@
+from array import array
+from dataclasses import replace
+
+import pytest
+
+from model.engine import open_engine
+from model.errors import BundleFormatError, BundleMismatchError, BundleVersionError
+from model.xgboost_engine import library_version
+from tests.conftest import Packed, bits
+
+
+def test_opened_engine_predicts_what_the_wrapper_does(regression: Packed) -> None:
+    """The port carries the outputs through unchanged."""
+    engine = open_engine(regression.manifest, regression.model, n_threads=1)
+    n_rows = len(regression.frame)
+    matrix = array("f", regression.frame.to_numpy(dtype="float32").ravel().tolist())
+    assert engine.n_outputs == 1
+    found = engine.predict(matrix, n_rows)
+    assert bits(found) == bits(regression.estimator.predict(regression.frame))
+    engine.close()
+
+
+@pytest.mark.parametrize("bump", [(1, 0, 0), (0, 1, 0), (0, 0, 1)])
+def test_model_of_a_newer_library_is_refused(
+    regression: Packed, bump: tuple[int, int, int]
+) -> None:
+    """An older library would load it without complaint and predict wrong numbers."""
+    runtime = library_version()
+    newer = (runtime[0] + bump[0], runtime[1] + bump[1], runtime[2] + bump[2])
+    manifest = replace(regression.manifest, xgboost_version=newer)
+    with pytest.raises(BundleVersionError) as caught:
+        open_engine(manifest, regression.model, n_threads=1)
+    assert str(caught.value) == (
+        f"manifest.json: xgboost_version: got a model written by XGBoost "
+        f"{newer[0]}.{newer[1]}.{newer[2]}, expected at most "
+        f"{runtime[0]}.{runtime[1]}.{runtime[2]}, the version installed here"
+    )
+
+
+@pytest.mark.parametrize("version", [(0, 0, 0), (1, 6, 2), library_version()])
+def test_model_of_an_older_or_the_same_library_is_opened(
+    regression: Packed, version: tuple[int, int, int]
+) -> None:
+    """XGBoost reads what its older releases wrote."""
+    manifest = replace(regression.manifest, xgboost_version=version)
+    open_engine(manifest, regression.model, n_threads=1).close()
+
+
+def test_version_is_audited_before_the_model_is_read(regression: Packed) -> None:
+    """A file of the future need not even parse to be refused for the right reason."""
+    manifest = replace(regression.manifest, xgboost_version=(99, 0, 0))
+    with pytest.raises(BundleVersionError):
+        open_engine(manifest, b"a format of the future", n_threads=1)
+
+
+def test_unreadable_and_foreign_models_are_refused(regression: Packed, binary: Packed) -> None:
+    """The audit of the engine itself is part of opening."""
+    with pytest.raises(BundleFormatError):
+        open_engine(regression.manifest, b"no model", n_threads=1)
+    with pytest.raises(BundleMismatchError):
+        open_engine(regression.manifest, binary.model, n_threads=1)

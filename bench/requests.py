@@ -64,7 +64,9 @@ def main() -> None:
         event_file = directory / "event.json"
         event_file.write_text(event)
         console = Console()
-        console.print(f"{platform.machine()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}")
+        console.print(
+            f"{platform.machine()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}"
+        )
         handler = make_handler(bundle, Settings())
         _print(
             console,
@@ -74,7 +76,9 @@ def main() -> None:
                 {
                     "this handler": lambda: json.dumps(handler(event.encode(), None)),
                     "json + Booster.inplace_predict": _inplace(result.model, event),
-                    "the usual sample: pandas + the scikit-learn wrapper": _sample(result.model, event),
+                    "the usual sample: pandas + the scikit-learn wrapper": _sample(
+                        result.model, event
+                    ),
                 }
             ),
         )

@@ -83,8 +83,8 @@ def pack(  # noqa: PLR0913  (a bundle is described by this much; all but four ha
         BundleError: the bundle does not predict what the model predicted; nothing is left behind.
     """
     trained = model if isinstance(model, TrainedModel) else inspect_model(model)
-    _check_identity(name, version)
-    _check_destination(out)
+    check_identity(name, version)
+    check_destination(out)
     frame = _align(trained, rows, categories or {})
     features = _features(trained, frame)
     names = _labels(trained, labels)
@@ -110,7 +110,12 @@ def pack(  # noqa: PLR0913  (a bundle is described by this much; all but four ha
     return _write(out, {MANIFEST: encode_manifest(manifest), **files})
 
 
-def _check_identity(name: str, version: str) -> None:
+def check_identity(name: str, version: str) -> None:
+    """Refuses a name or a version that a bundle cannot have.
+
+    Raises:
+        SourceError: says which, and what it may be.
+    """
     if not NAME.fullmatch(name):
         expected = "letters, digits, '-', '_' and '.', at most 128"
         raise SourceError(f"the name: got {name!r}, expected {expected}")
@@ -120,7 +125,12 @@ def _check_identity(name: str, version: str) -> None:
         )
 
 
-def _check_destination(out: Path) -> None:
+def check_destination(out: Path) -> None:
+    """Refuses a place that holds something else than a bundle.
+
+    Raises:
+        SourceError: the place is in use.
+    """
     if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise SourceError(f"{out}: got something that is no bundle, expected a bundle or nothing")
 

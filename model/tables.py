@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,14 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    # In one piece: pandas would guess the types of a large file's parts one by one.
-    frame = pd.read_csv(path, low_memory=False)
+    with warnings.catch_warnings():
+        # Of a row with a value too many pandas drops one, and says so in a warning.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            # In one piece: pandas would guess the types of a large file's parts one by one.
+            frame = pd.read_csv(path, index_col=False, low_memory=False)
+        except pd.errors.ParserWarning as error:
+            raise ValueError("a row has more values than the header") from error
     with path.open(newline="", encoding="utf-8-sig") as file:
         header = next(csv.reader(file), [])
     if len(header) == frame.shape[1] and all(header):

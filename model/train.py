@@ -5,15 +5,13 @@ SageMaker's variables besides. Bundle and plots are all that is written.
 """
 
 import argparse
-import difflib
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args
+from typing import Any, NoReturn
 
 if __name__ == "__main__" and not __package__:
     # Started as a file: Python has put this folder on the path, not the one that holds `model`.
@@ -24,14 +22,14 @@ import pandas as pd
 import xgboost
 from rich.console import Console
 from rich.progress import BarColumn, Progress
-from sklearn import datasets, dummy, metrics
+from sklearn import dummy, metrics
 
+from model.dataset import Dataset, load_dataset, read_dataset
 from model.errors import BundleError, SourceError, describe, shorten
-from model.features import FLOAT32_MAX
-from model.manifest import Data, Policy, Scalar, Task, category_type
-from model.pack import pack
+from model.hyperparameters import DEFAULTS, Hyperparameters, TaskChoice, add_arguments
+from model.manifest import Policy, Scalar, Task, category_type
+from model.pack import check_destination, check_identity, pack
 from model.plots import draw_confusion, draw_importance, draw_residuals
-from model.tables import fingerprint, read_table, to_scalars, with_kinds
 
 MIN_ROWS = 10
 """The fewest rows of a regression: two of them are held out, which R² needs."""
@@ -45,73 +43,10 @@ MAX_AUTO_LABELS = 20
 MAX_TARGET = 1e15
 """The largest number to predict: a million squares of it still have a sum in float32."""
 
-TaskChoice = Literal["auto", "classification", "regression"]
+MANY_CELLS = 500_000
+"""From this many values on a second thread pays; on less, threads wait for each other."""
+
 _Array = np.ndarray[Any, Any]
-
-_LOADERS = {
-    "wine": datasets.load_wine,
-    "breast-cancer": datasets.load_breast_cancer,
-    # In their own units, as somebody would send them.
-    "diabetes": lambda as_frame: datasets.load_diabetes(as_frame=as_frame, scaled=False),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Dataset:
-    """Features with the values to predict, as `to_dataset` checks and makes it.
-
-    Attributes:
-        X: `(n, n_features)` rows of numbers, booleans and categories.
-        y: `(n,)` target: all text, all numbers or all booleans; named as its column.
-        name: what to call it; a model's name where none is given.
-        data: where it comes from.
-    """
-
-    X: pd.DataFrame
-    y: pd.Series
-    name: str
-    data: Data
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hyperparameters:
-    """How to train, in XGBoost's own names; the defaults suit small tables.
-
-    Raises:
-        SourceError: a value is out of its range.
-    """
-
-    n_estimators: int = 1000
-    max_depth: int = 4
-    learning_rate: float = 0.1
-    subsample: float = 0.8
-    colsample_bytree: float = 0.8
-    min_child_weight: float = 1.0
-    reg_lambda: float = 1.0
-    early_stopping_rounds: int = 30
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, (low, high, _) in _RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                expected = f"a number from {low:g} to {high:g}"
-                raise SourceError(f"{name}: got {describe(value)}, expected {expected}")
-
-
-_RANGES: dict[str, tuple[float, float, str]] = {
-    "n_estimators": (1, 1_000_000, "boosting rounds, at most"),
-    "max_depth": (1, 30, "levels of a tree, at most"),
-    "learning_rate": (1e-6, 1, "how much of a tree counts"),
-    "subsample": (1e-3, 1, "share of the rows for each tree"),
-    "colsample_bytree": (1e-3, 1, "share of the features for each tree"),
-    "min_child_weight": (0, 1e9, "smallest sum of row weights (Hessian) in a leaf"),
-    "reg_lambda": (0, 1e9, "L2 regularization of the leaves"),
-    "early_stopping_rounds": (1, 1_000_000, "rounds without improvement before training stops"),
-    "seed": (0, 2**31 - 1, "of split and sampling; the same seed gives the same model"),
-}
-
-DEFAULTS = Hyperparameters()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,151 +76,6 @@ class TrainingResult:
     labels: tuple[Scalar, ...]
     rows: tuple[int, int, int]
     rounds: int
-
-
-# --- the table ------------------------------------------------------------------------------------
-
-
-def load_dataset(name: str = "wine") -> Dataset:
-    """One of scikit-learn's bundled data sets: `wine`, `breast-cancer` or `diabetes`.
-
-    Raises:
-        SourceError: there is none of that name.
-    """
-    if name not in _LOADERS:
-        raise SourceError(f"the data set: got {name!r}, expected one of {', '.join(_LOADERS)}")
-    bunch = _LOADERS[name](as_frame=True)
-    y = bunch.target
-    if "target_names" in bunch:
-        y = y.map(dict(enumerate(map(str, bunch.target_names))))
-    frame = bunch.data.assign(target=y)
-    data = fingerprint(frame, source=f"scikit-learn's {name} data set")
-    return to_dataset(frame, "target", name=name, data=data)
-
-
-def read_dataset(path: Path, target: str, drop: Sequence[str] = ()) -> Dataset:
-    """The data set in a table.
-
-    Args:
-        path: a CSV, Parquet or JSON file, or a folder whose CSV or Parquet files make one table.
-        target: the column to predict.
-        drop: columns to leave out.
-
-    Raises:
-        SourceError: the table cannot be read, or cannot be trained on; see `to_dataset`.
-    """
-    files = _files(path) if path.is_dir() else [path]
-    frames = [read_table(file) for file in files]
-    for file, other in zip(files, frames, strict=True):
-        if strange := set(other.columns) ^ set(frames[0].columns):
-            observed = f"the column {min(strange)!r} in only one of both"
-            raise SourceError(f"{file}: got {observed}, expected the columns of {files[0].name}")
-    source, single = (files[0], files[0]) if len(files) == 1 else (path, None)
-    frame = frames[0] if single else pd.concat(frames, ignore_index=True)
-    data = fingerprint(frame, source=source.name, path=single)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-._") or "model"
-    return to_dataset(frame, target, name=name, drop=drop, data=data)
-
-
-def _files(folder: Path) -> list[Path]:
-    kinds = {".csv", ".parquet"}
-    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in kinds)
-    if len({file.suffix.lower() for file in found}) != 1:
-        observed = "files of both kinds" if found else "no such file"
-        raise SourceError(f"{folder}: got {observed}, expected CSV files or Parquet files")
-    return found
-
-
-def to_dataset(
-    frame: pd.DataFrame,
-    target: str,
-    *,
-    name: str,
-    drop: Sequence[str] = (),
-    data: Data | None = None,
-) -> Dataset:
-    """The data set in a table in memory.
-
-    Args:
-        frame: `(n, n_features + 1)` or more columns: the features and the target.
-        target: the column to predict.
-        name: what to call the data set.
-        drop: columns to leave out.
-        data: where the table comes from.
-
-    Raises:
-        SourceError: a column is not there, has a name that XGBoost refuses, or is of a type that
-            cannot be trained on; or the target has missing values, mixed types, or only one value.
-    """
-    data = data or fingerprint(frame, source="a table in memory")
-    frame = frame.set_axis(frame.columns.map(str), axis="columns").reset_index(drop=True)
-    if frame.columns.has_duplicates:
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise SourceError(f"{data.source}: got the column {twice!r} twice, expected each name once")
-    for column in (target, *drop):
-        if column not in frame.columns:
-            close = difflib.get_close_matches(column, frame.columns, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else shorten(", ".join(frame.columns))
-            expected = f"one of the table's ({hint})"
-            raise SourceError(f"{data.source}: got no column {column!r}, expected {expected}")
-    X = frame.drop(columns=[target, *drop])
-    if X.shape[1] == 0:
-        raise SourceError(f"{data.source}: got no column besides the target, expected features")
-    y = pd.Series(_target_values(frame[target]), name=target)
-    return Dataset(X=_trainable(X), y=y, name=name, data=data)
-
-
-def _target_values(y: pd.Series) -> list[Scalar]:
-    """The target as plain text, booleans or numbers, checked."""
-    place = f"column {y.name!r}"
-    if n_missing := int(y.isna().sum()):
-        place = f"{place}, row {np.flatnonzero(y.isna())[0] + 1}"
-        expected = "a value in each row; leave such rows out"
-        raise SourceError(f"{place}: got a missing value ({n_missing} in all), expected {expected}")
-    try:
-        values = to_scalars(y.astype(object).tolist())
-    except SourceError as error:
-        raise SourceError(f"{place}: {error}") from error
-    if len({category_type(value) for value in values}) > 1:
-        expected = "all text, all numbers or all booleans"
-        raise SourceError(f"{place}: got values of mixed types, expected {expected}")
-    for i, value in enumerate(values):
-        if not isinstance(value, str) and abs(value) > FLOAT32_MAX:
-            expected = "a number that float32 can hold"
-            raise SourceError(f"{place}, row {i + 1}: got {describe(value)}, expected {expected}")
-    if len(set(values)) == 1:
-        raise SourceError(
-            f"{place}: got {describe(values[0])} in every row, expected two values at least"
-        )
-    return values
-
-
-def _trainable(frame: pd.DataFrame) -> pd.DataFrame:
-    """The features as XGBoost takes them, and as `pack` will see them again."""
-    typed = with_kinds(frame)
-    for name, column in typed.items():
-        if bad := [sign for sign in "[]<" if sign in name]:
-            expected = "none of '[', ']' and '<', which XGBoost refuses in names"
-            raise SourceError(f"column {name!r}: got a name with {bad[0]!r}, expected {expected}")
-        given = frame[name].dropna()
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            typed[name] = _trainable_category(column)
-        elif (
-            column.isna().any() and len(given) and pd.api.types.is_bool_dtype(given.infer_objects())
-        ):
-            typed[name] = frame[name].astype("boolean")  # so that the model's file says: yes or no
-    return typed
-
-
-def _trainable_category(column: pd.Series) -> pd.Series:
-    # What the table never holds the model has never seen, and the bundle must not claim to know.
-    column = column.cat.remove_unused_categories()
-    categories = column.cat.categories
-    if len(categories) and pd.api.types.is_bool_dtype(categories.dtype):
-        return column.astype("boolean" if column.isna().any() else bool)
-    if len(categories) == 0 or pd.api.types.is_float_dtype(categories.dtype):
-        return column.astype("float64")  # XGBoost has no categories that are floats
-    return column
 
 
 # --- the task -------------------------------------------------------------------------------------
@@ -404,6 +194,8 @@ def train(  # noqa: PLR0913  (what, how, and where to; six have defaults)
         BundleError: the bundle does not predict what the model predicted; nothing is left behind.
         OSError: bundle or plots cannot be written.
     """
+    check_identity(name, version)  # `pack` does, but minutes later
+    check_destination(out)
     problem, reason = _pose(dataset, task, hyperparameters.seed)
     labels = problem.labels
     model = _fit(problem, hyperparameters, progress=progress)
@@ -450,7 +242,7 @@ def _fit(problem: _Problem, how: Hyperparameters, *, progress: bool) -> Any:
             eval_metric=metric,
             tree_method="hist",
             enable_categorical=True,
-            n_jobs=os.cpu_count(),
+            n_jobs=os.cpu_count() if problem.X.size >= MANY_CELLS else 1,
             callbacks=[report],
             **settings,
         )
@@ -543,36 +335,6 @@ def summarize(result: TrainingResult) -> str:
 
 
 # --- the command ----------------------------------------------------------------------------------
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of a training to a parser; `run` reads them."""
-    add, policies = parser.add_argument, get_args(Policy)
-    source = parser.add_mutually_exclusive_group()
-    text = "one of scikit-learn's data sets (default: wine)"
-    source.add_argument("--dataset", choices=_LOADERS, help=text)
-    text = "a CSV or Parquet file, or a folder of such"
-    source.add_argument("--data", type=Path, metavar="FILE", help=text)
-    add("--target", metavar="COLUMN", help="the column of --data to predict")
-    text = "a column of --data to leave out, such as a row's number; may be repeated"
-    add("--drop", action="append", default=[], metavar="COLUMN", help=text)
-    text = "what the target is (default: auto, which looks at its values)"
-    add("--task", choices=get_args(TaskChoice), default="auto", help=text)
-    add("--name", help="the model's name (default: the data's)")
-    add("--version", default="1.0.0", help="a semantic version (default: %(default)s)")
-    add("--out", type=Path, metavar="DIR", help="the bundle (default: build/NAME-VERSION)")
-    add("--plots", type=Path, metavar="DIR", help="the plots (default: OUT-plots)")
-    text = "a feature that a request leaves out is an error or a missing value (default: error)"
-    add("--absent-field", choices=policies, default="error", help=text)
-    text = "a category never seen in training is an error or a missing value (default: error)"
-    add("--unknown-category", choices=policies, default="error", help=text)
-    add("--quiet", action="store_true", help="show no progress bar")
-    group = parser.add_argument_group("hyperparameters (with - or _ in their names)")
-    for name, default in asdict(DEFAULTS).items():
-        flags = dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}"))
-        text = f"{_RANGES[name][2]} (default: %(default)s)"
-        kind = type(default)
-        group.add_argument(*flags, dest=name, type=kind, default=default, metavar="N", help=text)
 
 
 def run(arguments: argparse.Namespace) -> TrainingResult:

@@ -23,6 +23,7 @@ from container.settings import SettingsError, read_settings
 from model.bundle import Bundle, open_bundle
 from model.errors import BundleError, SourceError
 from model.golden import GoldenRow
+from model.hyperparameters import add_arguments, add_policies
 from release.errors import CommandError
 
 _TARGETS = "in-process, rie (the emulator), http://HOST:PORT, or lambda:NAME"
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    _add_train(command("train", _train, "train on a table or a data set, and pack the model"))
+    add_arguments(command("train", _train, "train on a table or a data set, and pack the model"))
     _add_pack(command("pack", _pack, "make a bundle of a model that was trained elsewhere"))
     inspect = command("inspect", _inspect, "show what a bundle is, takes and was measured at")
     inspect.add_argument("bundle", type=Path, help="the bundle's directory")
@@ -118,18 +119,11 @@ def _opened(path: Path) -> Iterator[Bundle]:
 # --- making bundles -------------------------------------------------------------------------------
 
 
-def _add_train(parser: argparse.ArgumentParser) -> None:
-    # pandas, scikit-learn and XGBoost take a second and a half; only this command pays for them.
-    if "train" in sys.argv[1:2]:
-        from model.train import add_arguments
-
-        add_arguments(parser)
-
-
 def _train(arguments: argparse.Namespace) -> int:
-    from model import train
+    # pandas, scikit-learn and XGBoost's package: two seconds that no other command should spend.
+    from model.train import run, summarize
 
-    print(train.run(arguments).bundle)
+    print(summarize(run(arguments)))
     return 0
 
 
@@ -147,24 +141,10 @@ def _add_pack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="the model's name (default: the file's)")
     parser.add_argument("--version", default="1.0.0", help="a semantic version (default: 1.0.0)")
     parser.add_argument("--out", type=Path, help="the bundle (default: build/NAME-VERSION)")
-    _add_policies(parser)
-
-
-def _add_policies(parser: argparse.ArgumentParser) -> None:
-    for option, text in {
-        "--absent-field": "a feature that a row leaves out",
-        "--unknown-category": "a category that training never saw",
-    }.items():
-        parser.add_argument(
-            option,
-            choices=("error", "missing"),
-            default="error",
-            help=f"{text} is an error or a missing value (default: error)",
-        )
+    add_policies(parser)
 
 
 def _pack(arguments: argparse.Namespace) -> int:
-    # pandas and XGBoost's package: a second that the other commands need not spend.
     from model.pack import pack
     from model.source import load_model
     from model.tables import fingerprint, read_table

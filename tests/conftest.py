@@ -63,7 +63,7 @@ Packer = Callable[..., Packed]
 
 
 def bits(values: Any) -> bytes:
-    """All bits of numbers in any nesting; equal bytes are equal values, `-0.0` and `0.0` are not."""
+    """All bits of numbers in any nesting; `-0.0` and `0.0` are not the same."""
     return np.asarray(values, dtype=np.float64).tobytes()
 
 

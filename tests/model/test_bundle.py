@@ -257,7 +257,9 @@ def test_absent_is_a_missing_feature_under_the_error_policy(
     assert caught.value.faults[0].place == f"records[0].{name}"
 
 
-@given(row=_ROW, colour=st.text(max_size=6).filter(lambda text: text not in {"red", "green", "blue"}))
+@given(
+    row=_ROW, colour=st.text(max_size=6).filter(lambda text: text not in {"red", "green", "blue"})
+)
 def test_unknown_category_follows_the_policy(
     mixed: Packed, lenient: Packed, row: Row, colour: str
 ) -> None:
@@ -528,9 +530,7 @@ def test_model_of_another_bundle_is_refused(
 
 # --- mutations ------------------------------------------------------------------------------------
 
-_mutation = st.tuples(
-    st.floats(0, 1, exclude_max=True), st.binary(max_size=4), st.integers(0, 4)
-)
+_mutation = st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=4), st.integers(0, 4))
 """Where (as a share of the length), what is written there, and how many bytes it takes away."""
 
 

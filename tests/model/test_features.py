@@ -266,9 +266,7 @@ def test_row_that_is_no_object_is_malformed(row: Any, words: str) -> None:
 
 def test_no_rows_is_refused() -> None:
     """Nothing asked, nothing answered."""
-    assert faults([], encoder(SIZE)) == [
-        "no_rows: records: got no rows, expected one row at least"
-    ]
+    assert faults([], encoder(SIZE)) == ["no_rows: records: got no rows, expected one row at least"]
     assert faults(Table(["size"], []), encoder(SIZE)) == [
         "no_rows: data: got no rows, expected one row at least"
     ]
@@ -386,8 +384,7 @@ def test_places_of_a_table_are_those_it_was_made_with() -> None:
     """A CSV has a header and records, not columns and data."""
     csv = {"place": "records", "columns_place": "header", "textual": True}
     assert faults(Table(["x"], [["1"]], **csv), encoder(SIZE, absent_field="missing")) == [
-        "unknown_feature: header[0]: got an unknown field, "
-        "expected a feature of the model ('size')"
+        "unknown_feature: header[0]: got an unknown field, expected a feature of the model ('size')"
     ]
     assert faults(Table(["size"], [["1", "2"]], **csv), encoder(SIZE)) == [
         "malformed_request: records[0]: got 2 values, expected 1 values, one for each column"
@@ -488,9 +485,7 @@ _rows = st.lists(st.fixed_dictionaries(_values), min_size=1, max_size=6)
 
 
 @given(_rows, st.permutations(list(_values)))
-def test_order_of_columns_never_matters(
-    rows: list[dict[str, Any]], order: list[str]
-) -> None:
+def test_order_of_columns_never_matters(rows: list[dict[str, Any]], order: list[str]) -> None:
     """Any order of fields, and the split form, give the same matrix."""
     made = encoder(*EVERY_KIND)
     wanted = made.encode(rows)

@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,9 @@ TREES: dict[str, Any] = {"n_estimators": 4, "max_depth": 3, "n_jobs": 1}
 
 REGRESSIONS: dict[str, tuple[Any, dict[str, Any]]] = {
     "reg:squarederror": (PROGRESS, {}),
-    "reg:squaredlogerror": (PROGRESS, {}),
+    "reg:squaredlogerror": (SHARE, {"min_child_weight": 0}),
     "reg:logistic": (SHARE, {}),
-    "reg:pseudohubererror": (PROGRESS, {}),
+    "reg:pseudohubererror": (SHARE, {"min_child_weight": 0}),
     "reg:absoluteerror": (PROGRESS, {}),
     "reg:quantileerror": (PROGRESS, {"quantile_alpha": 0.3}),
     "reg:gamma": (PROGRESS, {}),
@@ -56,6 +57,7 @@ CLASSIFICATIONS: dict[str, Any] = {
 PROBABILISTIC = {"binary:logistic", "multi:softprob"}
 
 
+@cache
 def fitted(objective: str, **extra: Any) -> Any:
     """A wrapper trained for an objective on the diabetes data."""
     if objective in REGRESSIONS:
@@ -249,7 +251,7 @@ def test_early_stopping_of_a_bare_booster_is_honoured(packed_from: Packer) -> No
         {"nthread": 1, "eta": 0.9},
         train,
         60,
-        evals=[(held_out, "held out")],
+        evals=[(held_out, "valid")],
         early_stopping_rounds=5,
         verbose_eval=False,
     )
@@ -558,9 +560,7 @@ def test_boolean_feature_with_gaps_in_the_sample_stays_boolean(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "Float64", "int64", "Int64", "uint8"])
-def test_number_of_any_type_is_predicted_as_by_the_wrapper(
-    dtype: str, packed_from: Packer
-) -> None:
+def test_number_of_any_type_is_predicted_as_by_the_wrapper(dtype: str, packed_from: Packer) -> None:
     """However pandas stores it."""
     frame = (FRAME * 1000).round().abs().clip(upper=250).astype(dtype)
     estimator = xgboost.XGBRegressor(**TREES).fit(frame, PROGRESS)
@@ -634,8 +634,7 @@ def test_other_number_of_columns_is_refused_where_the_model_has_no_names(tmp_pat
     """There the columns can only be taken as they come."""
     estimator = xgboost.XGBRegressor(**TREES).fit(FRAME.to_numpy(), PROGRESS)
     assert refusal(estimator, FRAME.assign(target=1), out=tmp_path / "b") == (
-        "the sample rows: got 11 columns, expected 10: "
-        "the model file has no names to pick them by"
+        "the sample rows: got 11 columns, expected 10: the model file has no names to pick them by"
     )
 
 
@@ -682,21 +681,16 @@ def test_text_where_the_model_wants_numbers_is_refused(regression: Packed, tmp_p
     ("target", "text"),
     [
         ([0, 1, 2], "the target: got 3 values, expected 442, one for each row"),
-        (["low"] * 441 + ["x"] * 1, None),
         ([5] * 442, "the target: got 5, expected one of ['low', 'medium', 'high']"),
         (["lo"] * 442, "the target: got 'lo', expected one of ['low', 'medium', 'high']"),
         ([[1]] * 442, "got a list of 1, expected text, a number or a boolean"),
     ],
 )
 def test_true_values_that_are_no_labels_are_refused(
-    target: list[Any], text: str | None, tmp_path: Path
+    target: list[Any], text: str, tmp_path: Path
 ) -> None:
     """They are checked as far as they are kept, with the golden rows."""
     model, options = fitted("multi:softprob"), {"labels": ["low", "medium", "high"]}
-    if text is None:  # the one wrong value is in no golden row, or is refused by its name
-        target = [*target[:-1], "low"]
-        pack(model, FRAME, name="a", out=tmp_path / "b", target=target, **options)
-        return
     assert refusal(model, FRAME, out=tmp_path / "b", target=target, **options) == text
 
 
@@ -743,9 +737,7 @@ def test_destination_that_is_no_bundle_is_left_alone(
     assert os.listdir(tmp_path) == ["precious"]
 
 
-def test_bundle_that_cannot_be_proved_leaves_the_older_one(
-    binary: Packed, tmp_path: Path
-) -> None:
+def test_bundle_that_cannot_be_proved_leaves_the_older_one(binary: Packed, tmp_path: Path) -> None:
     """What was written is opened before it takes the place of what was there."""
     out = tmp_path / "bundle"
     pack(binary.estimator, binary.frame, name="old", out=out)

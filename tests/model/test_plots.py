@@ -26,7 +26,7 @@ def assert_legible(path: Path) -> None:
     assert 300 <= height <= 3000
 
 
-@pytest.mark.parametrize("n", [1, 2, TOP_FEATURES, TOP_FEATURES + 30])
+@pytest.mark.parametrize("n", [1, TOP_FEATURES, TOP_FEATURES + 30])
 def test_importance_of_any_number_of_features_is_a_picture(tmp_path: Path, n: int) -> None:
     """The picture grows with its bars, up to the limit."""
     gains = {f"a feature with a long name {i} {'x' * 80}": 10.0**-i for i in range(n)}
@@ -58,7 +58,7 @@ def test_names_are_drawn_as_they_are(tmp_path: Path, name: str) -> None:
     assert_legible(draw_residuals([0, 1], [0, 0], tmp_path / "c.png", target=name))
 
 
-@pytest.mark.parametrize("n_labels", [2, 3, 8, 20, 21, 60])
+@pytest.mark.parametrize("n_labels", [2, 8, 20, 21])
 def test_confusion_of_any_number_of_labels_is_a_picture(tmp_path: Path, n_labels: int) -> None:
     """Few labels have numbers in their cells, many have a colour scale instead."""
     actual = list(range(n_labels)) * 3

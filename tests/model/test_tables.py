@@ -52,7 +52,9 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     suffix = request.param
     match suffix.lower():
         case "csv":
-            return write(tmp_path, f"t.{suffix}", "size,count,colour,ok\n0.1,1,red,True\n,2,,False\n")
+            return write(
+                tmp_path, f"t.{suffix}", "size,count,colour,ok\n0.1,1,red,True\n,2,,False\n"
+            )
         case "json":
             return write(tmp_path, "t.json", json.dumps(RECORDS))
         case "jsonl":
@@ -267,9 +269,7 @@ def test_column_of_another_type_is_refused(column: pd.Series, dtype: str) -> Non
 def test_number_that_float32_cannot_hold_is_refused(value: float, words: str) -> None:
     """A request could not hold it either; the row is counted from 1, as people do."""
     text = refusal(with_kinds, pd.DataFrame({"x": [1.0, np.nan, value]}))
-    assert text == (
-        f"column 'x', row 3: got {words}, expected a number that float32 can hold"
-    )
+    assert text == (f"column 'x', row 3: got {words}, expected a number that float32 can hold")
 
 
 def test_column_of_too_many_categories_is_refused() -> None:
@@ -428,11 +428,7 @@ def test_scalars_are_unwrapped() -> None:
     assert [type(value) for value in found] == [int, float, bool, str, int]
 
 
-@pytest.mark.parametrize(
-    ("value", "words"), [(None, "null"), ([1], "a list of 1"), (b"a", "b'a'")]
-)
+@pytest.mark.parametrize(("value", "words"), [(None, "null"), ([1], "a list of 1"), (b"a", "b'a'")])
 def test_cell_without_a_json_form_is_refused(value: Any, words: str) -> None:
     """A label or a category is text, a number or a boolean."""
-    assert refusal(to_scalars, [value]) == (
-        f"got {words}, expected text, a number or a boolean"
-    )
+    assert refusal(to_scalars, [value]) == (f"got {words}, expected text, a number or a boolean")

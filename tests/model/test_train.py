@@ -6,7 +6,6 @@ import pickle
 import subprocess
 import sys
 import sysconfig
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.bundle import Bundle, open_bundle
+from model.dataset import Dataset, load_dataset, read_dataset, to_dataset
 from model.errors import SourceError
+from model.hyperparameters import Hyperparameters, TaskChoice, add_arguments
 from model.tables import to_records
-from model.train import (
-    DEFAULTS,
-    MIN_ROWS_OF_LABEL,
-    Dataset,
-    Hyperparameters,
-    TaskChoice,
-    TrainingResult,
-    _split,
-    add_arguments,
-    load_dataset,
-    main,
-    read_dataset,
-    run,
-    summarize,
-    to_dataset,
-    train,
-)
+from model.train import MIN_ROWS_OF_LABEL, TrainingResult, _split, main, run, summarize, train
 from tests.conftest import bits
 
 ROOT = Path(__file__).parents[2]
@@ -107,7 +92,7 @@ def opened(result: TrainingResult) -> Bundle:
         ),
     ],
 )
-def test_bundled_data_set_becomes_a_bundle_that_beats_the_baseline(  # noqa: PLR0913, PLR0917
+def test_bundled_data_set_becomes_a_bundle_that_beats_the_baseline(
     tmp_path: Path,
     name: str,
     task: str,
@@ -133,26 +118,6 @@ def test_bundled_data_set_becomes_a_bundle_that_beats_the_baseline(  # noqa: PLR
     assert bundle.manifest.tree_range == (0, result.rounds)
     assert {row.actual for row in bundle.golden} <= set(dataset.y)
     bundle.close()
-
-
-def test_wine_is_the_default_data_set() -> None:
-    """Who names none gets wine, with its labels as text."""
-    dataset = load_dataset()
-    assert (dataset.name, dataset.data.source) == ("wine", "scikit-learn's wine data set")
-    assert sorted(set(dataset.y)) == ["class_0", "class_1", "class_2"]
-
-
-def test_diabetes_is_in_its_own_units() -> None:
-    """A request says an age of 59, and not 0.038."""
-    assert load_dataset("diabetes").X["age"].between(19, 79).all()
-
-
-def test_unknown_data_set_is_refused() -> None:
-    """The error names the ones there are."""
-    with pytest.raises(SourceError) as caught:
-        load_dataset("iris")
-    expected = "the data set: got 'iris', expected one of wine, breast-cancer, diabetes"
-    assert str(caught.value) == expected
 
 
 # --- tables of the user ---------------------------------------------------------------------------
@@ -181,20 +146,6 @@ def test_file_with_every_kind_of_column_predicts_as_in_memory(tmp_path: Path, su
     assert bundle.manifest.data.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert (bundle.manifest.data.source, bundle.manifest.data.rows) == (file.name, len(frame))
     bundle.close()
-
-
-def test_dropped_columns_are_not_features(tmp_path: Path) -> None:
-    """A column that names the row is left out, by name and repeatedly."""
-    file = tmp_path / "machines.csv"
-    machines().assign(serial=range(200)).to_csv(file, index=False)
-    dataset = read_dataset(file, "hot", drop=["serial", "site"])
-    assert list(dataset.X.columns) == ["celsius", "starts", "serviced", "indoors"]
-
-
-def test_name_of_a_file_becomes_a_name_that_a_model_may_have(tmp_path: Path) -> None:
-    """Spaces and brackets cannot be in a component's name."""
-    numbers([1.5] * 10 + [2.5] * 10).to_csv(tmp_path / "my data (2).csv", index=False)
-    assert read_dataset(tmp_path / "my data (2).csv", "y").name == "my-data-2"
 
 
 def test_categories_that_no_row_has_are_not_promised(tmp_path: Path) -> None:
@@ -227,164 +178,6 @@ def test_categories_of_any_type_are_trained_on(
     extra = next(feature for feature in bundle.manifest.features if feature.name == "extra")
     assert (extra.kind, extra.categories) == (kind, known)
     bundle.close()
-
-
-def test_files_of_a_folder_are_one_table(tmp_path: Path) -> None:
-    """A channel of several files is read in the order of their names."""
-    frame = machines()
-    frame.iloc[:120].to_csv(tmp_path / "part-1.csv", index=False)
-    frame.iloc[120:, ::-1].to_csv(tmp_path / "part-2.csv", index=False)
-    (tmp_path / "_SUCCESS").write_text("")
-    dataset = read_dataset(tmp_path, "hot")
-    pd.testing.assert_frame_equal(dataset.X, to_dataset(frame, "hot", name="all").X)
-    assert (dataset.name, dataset.data.source, dataset.data.rows) == (
-        tmp_path.name,
-        tmp_path.name,
-        200,
-    )
-
-
-def test_folder_with_one_file_is_that_file(tmp_path: Path) -> None:
-    """Name and digest are the file's."""
-    file = tmp_path / "machines.csv"
-    machines().to_csv(file, index=False)
-    assert read_dataset(tmp_path, "hot").data == read_dataset(file, "hot").data
-    assert read_dataset(tmp_path, "hot").name == "machines"
-
-
-def test_folder_that_is_no_table_is_refused(tmp_path: Path) -> None:
-    """No table, tables of both kinds, and tables of other columns each have their error."""
-    expected = "expected CSV files or Parquet files"
-    with pytest.raises(SourceError) as caught:
-        read_dataset(tmp_path, "hot")
-    assert str(caught.value) == f"{tmp_path}: got no such file, {expected}"
-    machines().to_csv(tmp_path / "a.csv", index=False)
-    machines().rename(columns={"site": "place"}).to_csv(tmp_path / "b.csv", index=False)
-    with pytest.raises(SourceError) as caught:
-        read_dataset(tmp_path, "hot")
-    assert str(caught.value) == (
-        f"{tmp_path / 'b.csv'}: got the column 'place' in only one of both, "
-        "expected the columns of a.csv"
-    )
-    machines().to_parquet(tmp_path / "c.parquet")
-    with pytest.raises(SourceError) as caught:
-        read_dataset(tmp_path, "hot")
-    assert str(caught.value) == f"{tmp_path}: got files of both kinds, {expected}"
-
-
-def test_long_file_of_mixed_values_is_text_throughout(tmp_path: Path) -> None:
-    """pandas reads a large file in parts; a column must not be numbers here and text there."""
-    file = tmp_path / "long.csv"
-    codes = ["1"] * 300_000 + ["x"] * 300_000  # pandas' parts are of 262 144 rows
-    pd.DataFrame({"code": codes, "y": [0, 1] * 300_000}).to_csv(file, index=False)
-    assert list(read_dataset(file, "y").X["code"].cat.categories) == ["1", "x"]
-
-
-@pytest.mark.parametrize(
-    ("frame", "target", "drop", "message"),
-    [
-        (
-            machines(),
-            "hott",
-            (),
-            (
-                "a table in memory: got no column 'hott', expected one of the table's "
-                "(did you mean 'hot'?)"
-            ),
-        ),
-        (
-            numbers([1, 2]),
-            "price",
-            (),
-            "a table in memory: got no column 'price', expected one of the table's (x, y)",
-        ),
-        (
-            numbers([1, 2]),
-            "y",
-            ("z",),
-            "a table in memory: got no column 'z', expected one of the table's (x, y)",
-        ),
-        (
-            numbers([1, 2]),
-            "y",
-            ("x",),
-            "a table in memory: got no column besides the target, expected features",
-        ),
-        (
-            pd.DataFrame([[1, 2, 3]], columns=["x", "x", "y"]),
-            "y",
-            (),
-            "a table in memory: got the column 'x' twice, expected each name once",
-        ),
-        (
-            numbers(["a", None, "b", None]),
-            "y",
-            (),
-            (
-                "column 'y', row 2: got a missing value (2 in all), expected a value in each row; "
-                "leave such rows out"
-            ),
-        ),
-        (
-            numbers(["a", "a"]),
-            "y",
-            (),
-            "column 'y': got 'a' in every row, expected two values at least",
-        ),
-        (
-            numbers(pd.Series(["a", 1], dtype=object)),
-            "y",
-            (),
-            "column 'y': got values of mixed types, expected all text, all numbers or all booleans",
-        ),
-        (
-            numbers(pd.to_datetime(["2026-01-01", "2026-01-02"])),
-            "y",
-            (),
-            (
-                "column 'y': got Timestamp('2026-01-01 00:00:00'), "
-                "expected text, a number or a boolean"
-            ),
-        ),
-        (
-            numbers([0.0, float("inf")]),
-            "y",
-            (),
-            "column 'y', row 2: got Infinity, expected a number that float32 can hold",
-        ),
-        (
-            numbers([1, 2]).assign(x=[0.0, -1e39]),
-            "y",
-            (),
-            "column 'x', row 2: got -1e+39, expected a number that float32 can hold",
-        ),
-        (
-            numbers([1, 2]).rename(columns={"x": "air [K]"}),
-            "y",
-            (),
-            (
-                "column 'air [K]': got a name with '[', expected none of '[', ']' and '<', "
-                "which XGBoost refuses in names"
-            ),
-        ),
-        (
-            numbers([1, 2]).assign(when=pd.to_datetime(["2026-01-01", "2026-01-02"])),
-            "y",
-            (),
-            (
-                "column 'when': got values of type datetime64[us], "
-                "expected numbers, booleans or text; drop it, or convert it first"
-            ),
-        ),
-    ],
-)
-def test_table_that_cannot_be_trained_on_is_refused(
-    frame: pd.DataFrame, target: str, drop: tuple[str, ...], message: str
-) -> None:
-    """The error says the place, what was found and what was expected."""
-    with pytest.raises(SourceError) as caught:
-        to_dataset(frame, target, name="sample", drop=drop)
-    assert str(caught.value) == message
 
 
 # --- the task and the split -----------------------------------------------------------------------
@@ -578,22 +371,6 @@ def test_progress_is_on_stderr_alone_and_only_where_wanted(tmp_path: Path, capfd
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("max_depth", 0, "max_depth: got 0, expected a number from 1 to 30"),
-        ("learning_rate", 1.5, "learning_rate: got 1.5, expected a number from 1e-06 to 1"),
-        ("subsample", math.nan, "subsample: got NaN, expected a number from 0.001 to 1"),
-        ("seed", -1, "seed: got -1, expected a number from 0 to 2.14748e+09"),
-    ],
-)
-def test_hyperparameter_out_of_range_is_refused(name: str, value: float, message: str) -> None:
-    """XGBoost's own error is a page of C++ frames."""
-    with pytest.raises(SourceError) as caught:
-        Hyperparameters(**{name: value})  # type: ignore[arg-type]
-    assert str(caught.value) == message
-
-
 def test_summary_says_all_and_ends_with_the_bundle(tmp_path: Path) -> None:
     """A person reads rows, task, metrics beside the baseline; a program the last line."""
     result = train_in(tmp_path, load_dataset())
@@ -614,15 +391,6 @@ def parsed(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     return parser.parse_args(words)
-
-
-def test_hyperparameters_are_taken_in_both_spellings() -> None:
-    """People write hyphens, SageMaker passes XGBoost's own names."""
-    for field in fields(Hyperparameters):
-        for flag in (f"--{field.name}", f"--{field.name.replace('_', '-')}"):
-            value = getattr(parsed(flag, "1"), field.name)
-            assert value == 1
-            assert type(value) is type(getattr(DEFAULTS, field.name))
 
 
 def test_run_without_folders_writes_below_build(
@@ -703,7 +471,7 @@ def test_run_without_folders_writes_below_build(
         ),
     ],
 )
-def test_mistake_of_the_user_is_one_line_on_stderr(  # noqa: PLR0913, PLR0917
+def test_mistake_of_the_user_is_one_line_on_stderr(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: Captured,

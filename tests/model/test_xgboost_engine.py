@@ -104,9 +104,7 @@ def test_number_of_threads_changes_no_bit(engine: XGBoostEngine, multiclass: Pac
     threaded.close()
 
 
-def test_eight_threads_at_once_get_the_same_bits(
-    engine: XGBoostEngine, multiclass: Packed
-) -> None:
+def test_eight_threads_at_once_get_the_same_bits(engine: XGBoostEngine, multiclass: Packed) -> None:
     """The library's result buffer belongs to a thread, and nothing else is shared."""
     matrix = matrix_of(multiclass)
     rows = [matrix[at : at + 13] for at in range(0, len(matrix), 13)]

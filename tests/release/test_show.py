@@ -1,4 +1,5 @@
 import io
+from collections.abc import Mapping
 
 from rich.console import Console
 
@@ -6,7 +7,7 @@ from release.show import show_predictions, sparkline
 from tests.conftest import Packed
 
 
-def printed(body: dict[str, object], packed: Packed | None = None) -> str:
+def printed(body: Mapping[str, object], packed: Packed | None = None) -> str:
     console = Console(file=io.StringIO(), width=120)
     show_predictions(body, packed.bundle.golden[:1] if packed else None, console)
     assert isinstance(console.file, io.StringIO)

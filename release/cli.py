@@ -278,7 +278,7 @@ def _add_invoke(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--event", help="a file, - for stdin, or the JSON itself; sent as it is")
     what.add_argument("--rows", type=Path, help="rows: CSV, JSON, JSON lines or Parquet")
-    what.add_argument("--sample", type=int, metavar="N", help="the bundle's first N golden rows")
+    what.add_argument("--sample", type=int, metavar="N", help="N of the bundle's golden rows")
     parser.add_argument("--top-k", type=int, help="list the K likeliest labels")
     parser.add_argument("--threshold", type=float, help="of a binary model")
     parser.add_argument(
@@ -299,7 +299,7 @@ def _invoke(arguments: argparse.Namespace) -> int:
             observed = "no bundle" if arguments.bundle is None else str(arguments.sample)
             raise CommandError(f"--sample: got {observed}, expected a bundle and a number above 0")
         with _opened(arguments.bundle) as bundle:
-            golden = bundle.golden[: arguments.sample]
+            golden = _spread(bundle.golden, arguments.sample)
     event = _event(arguments, golden)
     with open_target(arguments.target, arguments.bundle, arguments.endpoint_url) as target:
         response = target.invoke(event).json()
@@ -311,6 +311,12 @@ def _invoke(arguments: argparse.Namespace) -> int:
     else:
         print(json.dumps(response, indent=2, ensure_ascii=False))
     return 0 if good else 1
+
+
+def _spread(golden: Sequence[GoldenRow], n: int) -> Sequence[GoldenRow]:
+    """N rows from all over; as they are in the order of the data, the first may be all alike."""
+    n = min(n, len(golden))
+    return [golden[i * len(golden) // n] for i in range(n)]
 
 
 def _event(arguments: argparse.Namespace, golden: Sequence[GoldenRow] | None) -> bytes:

@@ -52,12 +52,13 @@ def main() -> int:
     console = Console(highlight=False)
     start = time.monotonic()
     for number, (title, command) in enumerate(_STEPS, start=1):
-        console.print(Rule(f"{number}/{len(_STEPS)}  {title}", align="left"))
-        console.print(f"[bold]$ edgexgb {command}[/bold]", soft_wrap=True)
+        console.print(Rule())
+        console.print(f"[bold]{number}/{len(_STEPS)}  {title}[/bold]", soft_wrap=True)
+        console.print(f"$ edgexgb {command}", soft_wrap=True)
         if code := edgexgb(shlex.split(command)):
             return code
         console.print()
-    console.print(Rule(align="left"))
+    console.print(Rule())
     console.print(_NEXT, soft_wrap=True)
     console.print(f"done in {time.monotonic() - start:.0f} s")
     return 0

@@ -27,7 +27,7 @@ INVOCATIONS = "/2015-03-31/functions/function/invocations"
 
 _ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
 _START_S = 10.0
-_STOP_S = 5.0
+_STOP_S = 2.0
 
 
 class Emulator:

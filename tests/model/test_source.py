@@ -415,19 +415,18 @@ for name in sys.argv[1:]:
 """
 
 
-@pytest.mark.parametrize("suffix", ["json", "ubj"])
 def test_truncated_file_is_refused_and_does_not_end_the_process(
-    regression: Packed, tmp_path: Path, suffix: str
+    regression: Packed, tmp_path: Path
 ) -> None:
     """XGBoost 3.2 aborts over an empty buffer and reads beyond a cut one: hence a process apart."""
-    whole = tmp_path / f"whole.{suffix}"
-    regression.estimator.save_model(whole)
-    content = whole.read_bytes()
     paths = []
-    for percent in (0, 1, 10, 30, 50, 70, 90, 99):
-        path = tmp_path / f"{percent}.{suffix}"
-        path.write_bytes(content[: len(content) * percent // 100])
-        paths.append(str(path))
+    for suffix in ("json", "ubj"):
+        regression.estimator.save_model(tmp_path / f"whole.{suffix}")
+        content = (tmp_path / f"whole.{suffix}").read_bytes()
+        for percent in (0, 50, 99):
+            path = tmp_path / f"{percent}.{suffix}"
+            path.write_bytes(content[: len(content) * percent // 100])
+            paths.append(str(path))
     done = subprocess.run(
         [sys.executable, "-c", _LOAD_EACH, *paths],
         cwd=ROOT,

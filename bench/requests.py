@@ -25,7 +25,8 @@ from rich.table import Table
 from container.handler import make_handler
 from container.settings import Settings
 from model.bundle import open_bundle
-from model.train import load_dataset, train
+from model.dataset import load_dataset
+from model.train import train
 
 ROUNDS = 20
 REQUESTS = 50

@@ -38,6 +38,7 @@ from model.tables import (
     describe_feature,
     fingerprint,
     to_records,
+    to_scalar,
     to_scalars,
     with_kinds,
 )
@@ -85,7 +86,7 @@ def pack(  # noqa: PLR0913  (a bundle is described by this much; all but four ha
     trained = model if isinstance(model, TrainedModel) else inspect_model(model)
     check_identity(name, version)
     check_destination(out)
-    frame = _align(trained, rows, categories or {})
+    frame = _align(trained, _checked(rows, target), categories or {})
     features = _features(trained, frame)
     names = _labels(trained, labels)
     golden = _golden(trained, frame, features, names, target)
@@ -135,6 +136,22 @@ def check_destination(out: Path) -> None:
         raise SourceError(f"{out}: got something that is no bundle, expected a bundle or nothing")
 
 
+def _checked(rows: pd.DataFrame, target: Sequence[Any] | None) -> pd.DataFrame:
+    """The sample with names as text, once it is one that can be described."""
+    rows = rows.set_axis(rows.columns.map(str), axis="columns")
+    if rows.empty:
+        raise SourceError("the sample rows: got no rows, expected one at least")
+    if rows.columns.has_duplicates:
+        twice = rows.columns[rows.columns.duplicated()][0]
+        raise SourceError(
+            f"the sample rows: got the column {twice!r} twice, expected each name once"
+        )
+    if target is not None and len(target) != len(rows):
+        expected = f"{len(rows)}, one for each row"
+        raise SourceError(f"the target: got {len(target)} values, expected {expected}")
+    return rows
+
+
 def _align(
     trained: TrainedModel, rows: pd.DataFrame, categories: Mapping[str, Sequence[Scalar]]
 ) -> pd.DataFrame:
@@ -178,10 +195,10 @@ def _as_category(name: str, column: pd.Series, known: Sequence[Scalar] | None) -
     if known is None:
         if isinstance(column.dtype, pd.CategoricalDtype):
             return column
-        expected = "Parquet with the training's category type, or the categories in training order"
         raise SourceError(
             f"column {name!r}: got values whose category codes the model file does not tell, "
-            f"expected {expected}"
+            "expected Parquet with the training's category type, or the categories in training "
+            "order (--categories)"
         )
     strange = column.dropna()[~column.dropna().isin(list(known))]
     if len(strange):
@@ -240,14 +257,15 @@ def _golden(
     ]
 
 
-def _actual(target: Sequence[Any], labels: Sequence[Scalar]) -> list[Scalar]:
-    """True values as the user wrote them; class numbers become their labels."""
-    values = to_scalars(target)
-    if not labels or set(values) <= set(labels):
+def _actual(target: Sequence[Any], labels: Sequence[Scalar]) -> list[Scalar | None]:
+    """True values as the user wrote them, None where missing; class numbers become their labels."""
+    values = [None if pd.api.types.is_scalar(v) and pd.isna(v) else to_scalar(v) for v in target]
+    known = [value for value in values if value is not None]
+    if not labels or set(known) <= set(labels):
         return values
-    if all(type(value) is int and 0 <= value < len(labels) for value in values):
-        return [labels[int(value)] for value in values]
-    strange = next(value for value in values if value not in labels)
+    if all(type(value) is int and 0 <= value < len(labels) for value in known):
+        return [None if value is None else labels[int(value)] for value in values]
+    strange = next(value for value in known if value not in labels)
     raise SourceError(f"the target: got {strange!r}, expected one of {list(labels)}")
 
 

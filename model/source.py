@@ -1,6 +1,7 @@
 """A trained model in a file or in memory, and whether it can become a bundle. Not shipped."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,8 @@ import pandas as pd
 import xgboost
 
 from model.errors import SourceError
-from model.manifest import Scalar, Task
+from model.manifest import Scalar, Task, dotted
+from model.xgboost_engine import library_version
 
 _REGRESSION = frozenset(
     {
@@ -30,6 +32,8 @@ _REGRESSION = frozenset(
 )
 _BINARY = frozenset({"binary:logistic", "binary:logitraw", "binary:hinge"})
 _MULTICLASS = frozenset({"multi:softprob", "multi:softmax"})
+_UBJ_VERSION = re.compile(rb"version\[#L.{8}((?:i.){3})\}\Z", re.DOTALL)
+_JSON_VERSION = re.compile(rb'"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]\s*\}\s*\Z')
 _PICKLES = (".joblib", ".pkl", ".pickle")
 
 
@@ -133,6 +137,11 @@ def _unpickle(path: Path) -> Any:
 def _load_booster(path: Path, content: bytes) -> Any:
     """The wrapper that the file's model belongs to, with the model loaded."""
     booster = xgboost.Booster()
+    writer = _writer(content)
+    if writer is not None and writer > library_version():
+        # It would be loaded without complaint, and may predict wrong numbers.
+        expected = f"at most {dotted(library_version())}, the version installed here"
+        raise SourceError(f"{path}: got a model of XGBoost {dotted(writer)}, expected {expected}")
     # A file cut short makes the library end its process; let that be another one.
     probe = [sys.executable, "-m", "model.xgboost_engine", str(path)]
     if subprocess.run(probe, capture_output=True, check=False).returncode:
@@ -149,6 +158,18 @@ def _load_booster(path: Path, content: bytes) -> Any:
         return booster  # refused below, before a wrapper stumbles over it
     wrapper.load_model(bytearray(content))
     return wrapper
+
+
+def _writer(content: bytes) -> tuple[int, ...] | None:
+    """The version of XGBoost that wrote a model file; None where that is not to be seen.
+
+    Source: `version` is the last key of both formats in the files of XGBoost 1.6 to 3.4.
+    """
+    if found := _UBJ_VERSION.search(content[-64:]):
+        return tuple(found[1][1::2])
+    if found := _JSON_VERSION.search(content[-256:]):
+        return tuple(map(int, found.groups()))
+    return None
 
 
 def inspect_model(model: Any) -> TrainedModel:

@@ -138,7 +138,7 @@ def describe_feature(name: str, column: pd.Series, kind: Kind) -> Feature:
     missing_rate = float(column.isna().mean())
     if kind == "categorical":
         counts = [int((column == category).sum()) for category in column.cat.categories]
-        categories = tuple(_scalar(category) for category in column.cat.categories)
+        categories = tuple(to_scalar(category) for category in column.cat.categories)
         histogram = Histogram(edges=(), counts=tuple(counts))
         return Feature(
             name=name,
@@ -215,11 +215,11 @@ def to_records(
 def _value(value: Any, kind: Kind | None) -> Scalar | None:
     if pd.isna(value):
         return None
-    scalar = _scalar(value)
+    scalar = to_scalar(value)
     return bool(scalar) if kind == "bool" else scalar
 
 
-def _scalar(value: Any) -> Scalar:
+def to_scalar(value: Any) -> Scalar:
     """A cell as a JSON value.
 
     Raises:
@@ -232,5 +232,5 @@ def _scalar(value: Any) -> Scalar:
 
 
 def to_scalars(values: Sequence[Any]) -> list[Scalar]:
-    """Cells as JSON values; see `_scalar`."""
-    return [_scalar(value) for value in values]
+    """Cells as JSON values; see `to_scalar`."""
+    return [to_scalar(value) for value in values]

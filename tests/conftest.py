@@ -73,7 +73,7 @@ def mixed_frame() -> pd.DataFrame:
     n = 160
     written = pd.DataFrame(
         {
-            "colour": draw.choice(["red", "green", "blue", None], n),
+            "colour": draw.choice(np.array(["red", "green", "blue", None]), n),
             "grade": draw.choice([10, 20, 30], n),
             "active": draw.choice([True, False], n),
             "count": draw.integers(0, 50, n),

@@ -227,7 +227,7 @@ def test_batch_always_equals_its_single_rows(mixed: Packed, rows: list[Row]) -> 
     together = mixed.bundle.predict(rows)
     alone = [mixed.bundle.predict([row]) for row in rows]
     assert together.predictions == [single.predictions[0] for single in alone]
-    assert bits(together.probabilities) == bits([single.probabilities[0] for single in alone])
+    assert bits(together.probabilities) == bits([single.probabilities for single in alone])
 
 
 @given(rows=_ROWS, order=st.permutations(["colour", "grade", "active", "count", "size"]))
@@ -337,7 +337,7 @@ def test_directory_in_place_of_a_file_is_refused(
     assert str(error) == f"{directory}/{name}: got Is a directory, expected a readable file"
 
 
-_CUTS = {
+_CUTS: dict[str, Callable[[bytes], bytes]] = {
     "emptied": lambda content: b"",
     "first byte alone": lambda content: content[:1],
     "half": lambda content: content[: len(content) // 2],

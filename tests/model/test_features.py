@@ -382,7 +382,7 @@ def test_fault_in_a_table_is_placed_by_row_and_name() -> None:
 
 def test_places_of_a_table_are_those_it_was_made_with() -> None:
     """A CSV has a header and records, not columns and data."""
-    csv = {"place": "records", "columns_place": "header", "textual": True}
+    csv: dict[str, Any] = {"place": "records", "columns_place": "header", "textual": True}
     assert faults(Table(["x"], [["1"]], **csv), encoder(SIZE, absent_field="missing")) == [
         "unknown_feature: header[0]: got an unknown field, expected a feature of the model ('size')"
     ]

@@ -17,6 +17,7 @@ from model.manifest import (
     Manifest,
     Policy,
     Scalar,
+    Task,
     category_type,
     check_categories,
     dotted,
@@ -141,7 +142,7 @@ def _features(draw: st.DrawFn) -> tuple[Feature, ...]:
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
     """Any manifest that the format allows."""
-    task = draw(st.sampled_from(["regression", "binary", "multiclass"]))
+    task = draw(st.sampled_from(get_args(Task)))
     n_labels = {"regression": 0, "binary": 2, "multiclass": draw(st.integers(2, 5))}[task]
     labels = st.lists(_text, min_size=n_labels, max_size=n_labels, unique=True)
     begin = draw(st.integers(0, 10**6))

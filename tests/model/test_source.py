@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from model.errors import SourceError
 from model.manifest import Task
 from model.source import TrainedModel, inspect_model, load_model, stored_categories
+from model.xgboost_engine import library_version
 from tests.conftest import CULTIVARS, Packed, bits, in_memory
 
 ROOT = Path(__file__).parents[2]
@@ -581,3 +582,23 @@ def test_trained_model_is_plain_data(regression: Packed) -> None:
     assert isinstance(found, TrainedModel)
     with pytest.raises(AttributeError):
         found.task = "binary"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("suffix", ["json", "ubj"])
+def test_file_of_a_newer_release_is_refused(
+    regression: Packed, tmp_path: Path, suffix: str
+) -> None:
+    """XGBoost loads it without complaint, and may predict wrong numbers."""
+    path = tmp_path / f"model.{suffix}"
+    regression.estimator.save_model(path)
+    major, minor, patch = library_version()
+    ours, newer = f"[{major},{minor},{patch}]".encode(), f"[{major},{minor + 1},0]".encode()
+    if suffix == "ubj":
+        ours, newer = bytes([105, minor, 105, patch, 125]), bytes([105, minor + 1, 105, 0, 125])
+    head, found, tail = path.read_bytes().rpartition(ours)
+    assert found
+    path.write_bytes(head + newer + tail)
+    assert file_refusal(path) == (
+        f"{path}: got a model of XGBoost {major}.{minor + 1}.0, "
+        f"expected at most {major}.{minor}.{patch}, the version installed here"
+    )

@@ -368,7 +368,9 @@ def test_golden_rows_cover_any_table(kinds: list[str], n_rows: int, seed: int) -
     made: dict[str, Any] = {
         "numbers": lambda: np.where(draw.random(n_rows) < 0.1, np.nan, draw.normal(size=n_rows)),
         "booleans": lambda: draw.choice([True, False], n_rows),
-        "texts": lambda: pd.Series(draw.choice(["a", "b", "c", None], n_rows), dtype=object),
+        "texts": lambda: pd.Series(
+            draw.choice(np.array(["a", "b", "c", None]), n_rows), dtype=object
+        ),
         "nothing": lambda: np.full(n_rows, np.nan),
     }
     frame = with_kinds(pd.DataFrame({f"x{i}": made[kind]() for i, kind in enumerate(kinds)}))

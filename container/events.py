@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from container.bodies import JSON_TYPE, Query, parse_body, parse_json
 from container.settings import Settings
-from model.bundle import Bundle, Prediction
+from model.bundle import PROBABILISTIC, Bundle, Prediction
 from model.errors import InputError, describe, input_error
 from model.manifest import Scalar
 
@@ -33,9 +33,11 @@ _ENVELOPE = frozenset({"id", "replyTo", "deadlineMs"})
 
 _WRAPPED = _ENVELOPE | {"body", "isBase64Encoded", "headers", "topK", "threshold"}
 
-# Bytes of JSON text, at most: a float32 written as a double (with sign, point, exponent, comma).
-_NUMBER_BYTES = 26
+_LONGEST_NUMBER = -1.1754943508222875e-38
+"""A float32 with as many characters as one can have in JSON."""
+
 _HEAD_BYTES = 1024
+"""What a reply has besides its rows, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +229,7 @@ class ReplyShape:
         self._head = {"model": {"name": manifest.name, "version": manifest.version}}
         self._task = manifest.task
         self._labels = manifest.labels
-        self._label_bytes = max((len(json.dumps(label)) for label in manifest.labels), default=0)
+        self._gives_probabilities = bool(self._labels) and manifest.objective in PROBABILISTIC
 
     def check(self, query: Query, max_reply_bytes: int) -> None:
         """Refuses what the task has no answer to, and more rows than a reply can hold.
@@ -235,20 +237,27 @@ class ReplyShape:
         Raises:
             InputError: `malformed_request`, `too_many_rows`.
         """
-        if query.top_k is not None and not self._labels:
-            expected = "no topK: a regression has no labels"
+        if query.top_k is not None and not self._gives_probabilities:
+            expected = "no topK: the model gives no probabilities"
             raise input_error("malformed_request", "topK", str(query.top_k), expected)
         if query.threshold is not None and self._task != "binary":
             expected = f"no threshold: the task is {self._task}"
             raise input_error("malformed_request", "threshold", str(query.threshold), expected)
-        listed = min(query.top_k or 0, len(self._labels))
-        values = listed or len(self._labels)
-        names = listed * (self._label_bytes + 32)  # {"label": …, "probability": …}
-        row_bytes = _NUMBER_BYTES * (values + 1) + self._label_bytes + names
-        most = max(1, (max_reply_bytes - _HEAD_BYTES) // row_bytes)
+        most = max(1, (max_reply_bytes - _HEAD_BYTES) // self._longest_row_bytes(query))
         if query.n_rows > most:
             expected = f"at most {most}, whose reply stays under {max_reply_bytes} bytes"
             raise input_error("too_many_rows", "records", f"{query.n_rows} rows", expected)
+
+    def _longest_row_bytes(self, query: Query) -> int:
+        """What a row can take of a reply: as JSON text inside JSON text, which HTTP wants."""
+        label = max(self._labels, key=lambda it: len(json.dumps(it)), default=_LONGEST_NUMBER)
+        parts: list[object] = [label]
+        if self._gives_probabilities and query.top_k is None:
+            parts.append([_LONGEST_NUMBER] * len(self._labels))
+        elif query.top_k is not None:
+            one = {"label": label, "probability": _LONGEST_NUMBER}
+            parts.append([one] * min(query.top_k, len(self._labels)))
+        return sum(len(json.dumps(json.dumps(part))) for part in parts)
 
     def body(self, prediction: Prediction, query: Query) -> dict[str, Any]:
         """The answer's body; see docs/requests.md."""

@@ -83,7 +83,9 @@ def _check_deadline(door: Door) -> None:
         return
     now_ms = time.time() * 1000
     if now_ms >= door.deadline_ms:
-        late = f"a deadline {now_ms - door.deadline_ms:.0f} ms ago"
+        late = "a deadline before 1970"
+        if door.deadline_ms >= 0:
+            late = f"a deadline {now_ms - door.deadline_ms:.0f} ms ago"
         raise input_error("deadline_exceeded", "deadlineMs", late, "one that is still to come")
 
 

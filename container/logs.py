@@ -22,7 +22,10 @@ class JsonFormatter(logging.Formatter):
         fields.update({k: v for k, v in vars(record).items() if k not in _STANDARD})
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields, default=str, ensure_ascii=False)
+        try:
+            return json.dumps(fields, default=str, allow_nan=False)
+        except ValueError:  # a NaN somewhere: as text, all of them
+            return json.dumps({name: str(value) for name, value in fields.items()})
 
 
 def configure_logging(level: str) -> None:

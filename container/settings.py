@@ -1,5 +1,6 @@
 """What the environment decides, read once at a root."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,6 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
+    if not re.fullmatch("0*[1-9][0-9]{0,17}", text):
         raise SettingsError(f"{name}: got {text!r}, expected a whole number above 0")
     return int(text)

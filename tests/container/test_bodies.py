@@ -142,7 +142,8 @@ def test_options_stand_beside_the_rows() -> None:
 def test_options_of_a_query_string_are_text() -> None:
     """They are read like the body's own, which win over them."""
     options = {"topK": "3", "threshold": "0.75", "utm_source": "x"}
-    for body in (ROWS, {"size": 1}, {"records": ROWS}, {"columns": [], "data": []}):
+    bodies: list[Any] = [ROWS, {"size": 1}, {"records": ROWS}, {"columns": [], "data": []}]
+    for body in bodies:
         query = parse(body, options=options)
         assert (query.top_k, query.threshold) == (3, 0.75)
     query = parse("size\n1\n", media_type=CSV_TYPE, options=options)

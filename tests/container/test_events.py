@@ -404,7 +404,7 @@ def test_top_k_lists_the_likeliest_labels(
         (
             "regression",
             Query(rows=[], top_k=2),
-            "topK: got 2, expected no topK: a regression has no labels",
+            "topK: got 2, expected no topK: the model gives no probabilities",
         ),
         (
             "regression",

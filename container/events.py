@@ -230,6 +230,7 @@ class ReplyShape:
         self._task = manifest.task
         self._labels = manifest.labels
         self._gives_probabilities = bool(self._labels) and manifest.objective in PROBABILISTIC
+        self._row_bytes = self._longest_row(top_k=None)
 
     def check(self, query: Query, max_reply_bytes: int) -> None:
         """Refuses what the task has no answer to, and more rows than a reply can hold.
@@ -243,20 +244,21 @@ class ReplyShape:
         if query.threshold is not None and self._task != "binary":
             expected = f"no threshold: the task is {self._task}"
             raise input_error("malformed_request", "threshold", str(query.threshold), expected)
-        most = max(1, (max_reply_bytes - _HEAD_BYTES) // self._longest_row_bytes(query))
+        row_bytes = self._row_bytes if query.top_k is None else self._longest_row(query.top_k)
+        most = max(1, (max_reply_bytes - _HEAD_BYTES) // row_bytes)
         if query.n_rows > most:
             expected = f"at most {most}, whose reply stays under {max_reply_bytes} bytes"
             raise input_error("too_many_rows", "records", f"{query.n_rows} rows", expected)
 
-    def _longest_row_bytes(self, query: Query) -> int:
-        """What a row can take of a reply: as JSON text inside JSON text, which HTTP wants."""
+    def _longest_row(self, top_k: int | None) -> int:
+        """Bytes that a row can take of a reply: as JSON text inside JSON text, as HTTP wants it."""
         label = max(self._labels, key=lambda it: len(json.dumps(it)), default=_LONGEST_NUMBER)
         parts: list[object] = [label]
-        if self._gives_probabilities and query.top_k is None:
-            parts.append([_LONGEST_NUMBER] * len(self._labels))
-        elif query.top_k is not None:
+        if top_k is not None:
             one = {"label": label, "probability": _LONGEST_NUMBER}
-            parts.append([one] * min(query.top_k, len(self._labels)))
+            parts.append([one] * min(top_k, len(self._labels)))
+        elif self._gives_probabilities:
+            parts.append([_LONGEST_NUMBER] * len(self._labels))
         return sum(len(json.dumps(json.dumps(part))) for part in parts)
 
     def body(self, prediction: Prediction, query: Query) -> dict[str, Any]:

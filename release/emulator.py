@@ -40,6 +40,7 @@ class Emulator:
         port: int | None = None,
         handler: str = HANDLER,
         environment: Mapping[str, str] | None = None,
+        show_log: bool = False,
     ) -> None:
         """Starts it; the function itself starts with the first invocation.
 
@@ -48,6 +49,7 @@ class Emulator:
             port: on loopback; a free one where None.
             handler: `module.function`, importable from here.
             environment: variables for the function besides ours.
+            show_log: whether what emulator and function write goes to our stderr, and not to `log`.
 
         Raises:
             CommandError: no emulator here, the port is taken, or it does not start.
@@ -60,6 +62,8 @@ class Emulator:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in stop)
         command = [
             str(binary),
+            "--log-level",
+            "error",
             "--runtime-interface-emulator-address",
             f"127.0.0.1:{self.port}",
             "--runtime-api-address",
@@ -83,8 +87,8 @@ class Emulator:
             command,
             env=variables,
             stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
+            stdout=sys.stderr if show_log else self._log,
+            stderr=sys.stderr if show_log else subprocess.STDOUT,
             start_new_session=True,
         )
         try:
@@ -149,9 +153,12 @@ def run_emulator(
     port: int | None = None,
     handler: str = HANDLER,
     environment: Mapping[str, str] | None = None,
+    show_log: bool = False,
 ) -> Iterator[Emulator]:
     """An `Emulator` that is stopped at the end of the block, however it ends."""
-    emulator = Emulator(bundle, port=port, handler=handler, environment=environment)
+    emulator = Emulator(
+        bundle, port=port, handler=handler, environment=environment, show_log=show_log
+    )
     try:
         yield emulator
     finally:

@@ -237,6 +237,15 @@ def test_unknown_field_is_refused_with_the_closest_name(policy: Policy) -> None:
     assert found == [f"unknown_feature: {text} (did you mean 'size'?)"]
 
 
+def test_misspelt_field_among_numbers_is_two_faults() -> None:
+    """As many fields as features, but not the same ones."""
+    assert faults([{"size": 1, "cuont": 2}], encoder(SIZE, COUNT)) == [
+        "missing_feature: records[0].count: got no such field, expected a number or null",
+        "unknown_feature: records[0].cuont: got an unknown field, "
+        "expected a feature of the model (did you mean 'count'?)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "place"),
     [

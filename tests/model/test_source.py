@@ -376,6 +376,44 @@ def test_file_of_such_a_model_is_refused_for_the_same_reason(
     assert file_refusal(path) == f"the model: {text}"
 
 
+@pytest.mark.parametrize("missing", [-999.0, 0])
+def test_model_with_another_missing_value_is_refused(missing: float) -> None:
+    """The wrapper turns that number into a gap; a request would have to say null for it."""
+    frame = FRAME.mask(FRAME > 1, missing)
+    model = xgboost.XGBRegressor(**TREES, missing=missing).fit(frame, NUMBER)
+    assert refusal(model) == (
+        f"the model: got missing={missing}, which is not supported: "
+        "a request says null for a missing value; train with NaN in its place"
+    )
+
+
+@pytest.mark.parametrize(
+    ("best", "text"), [("9", "got best_iteration 9"), ("x", "got best_iteration"), ("-1", "got ")]
+)
+@pytest.mark.parametrize("way", ["memory", "file"])
+def test_best_iteration_that_is_not_in_the_model_is_refused(
+    best: str, text: str, way: str, tmp_path: Path
+) -> None:
+    """A booster that was sliced keeps the attribute of the whole one."""
+    booster = train("reg:squarederror", NUMBER)
+    booster.set_attr(best_iteration=best)
+    if way == "memory":
+        assert refusal(booster).startswith(f"the model: {text}")
+    else:
+        booster.save_model(tmp_path / "model.json")
+        assert text in file_refusal(tmp_path / "model.json")
+
+
+@pytest.mark.parametrize("attribute", ["x", "[]", "5"])
+def test_file_with_a_strange_wrapper_attribute_is_refused(attribute: str, tmp_path: Path) -> None:
+    """Anybody may set it, and only the wrapper writes JSON there."""
+    booster = train("reg:squarederror", NUMBER)
+    booster.set_attr(scikit_learn=attribute)
+    path = tmp_path / "model.json"
+    booster.save_model(path)
+    assert file_refusal(path).startswith(f"{path}: got ")
+
+
 # --- files that are refused -----------------------------------------------------------------------
 
 

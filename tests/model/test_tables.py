@@ -132,6 +132,7 @@ def test_table_of_another_format_is_refused(tmp_path: Path, name: str, kind: str
         ("t.csv", ""),
         ("t.csv", 'a,b\n"1,2\n'),
         ("t.csv", "a\n1\n2,3\n"),
+        ("t.csv", "a,b\n1,2,3\n4,5,6\n"),
         ("t.json", "{"),
         ("t.json", '{"a": 1}'),
         ("t.json", "5"),

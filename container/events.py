@@ -245,6 +245,9 @@ class ReplyShape:
             expected = f"no threshold: the task is {self._task}"
             raise input_error("malformed_request", "threshold", str(query.threshold), expected)
         row_bytes = self._row_bytes if query.top_k is None else self._longest_row(query.top_k)
+        if query.threshold is not None and not self._gives_probabilities:
+            expected = "no threshold: the model gives no probabilities"
+            raise input_error("malformed_request", "threshold", str(query.threshold), expected)
         most = max(1, (max_reply_bytes - _HEAD_BYTES) // row_bytes)
         if query.n_rows > most:
             expected = f"at most {most}, whose reply stays under {max_reply_bytes} bytes"

@@ -6,6 +6,7 @@ bundle into place.
 """
 
 import hashlib
+import json
 import platform
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -230,7 +231,10 @@ def _labels(trained: TrainedModel, labels: Sequence[Scalar] | None) -> tuple[Sca
     if len(labels) != trained.n_classes:
         what = f"{trained.n_classes} classes" if trained.n_classes else "regression, which has none"
         raise SourceError(f"the labels: got {len(labels)}, expected {trained.n_classes}: {what}")
-    return tuple(to_scalars(labels))
+    names = tuple(to_scalars(labels))
+    if len({json.dumps(label) for label in names}) < len(names):
+        raise SourceError(f"the labels: got {list(names)}, expected each label once")
+    return names
 
 
 def _golden(

@@ -1,6 +1,7 @@
 """A trained model in a file or in memory, and whether it can become a bundle. Not shipped."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 import xgboost
 
-from model.errors import SourceError
+from model.errors import SourceError, describe, shorten
 from model.manifest import Scalar, Task, dotted
 from model.xgboost_engine import library_version
 
@@ -34,6 +35,7 @@ _BINARY = frozenset({"binary:logistic", "binary:logitraw", "binary:hinge"})
 _MULTICLASS = frozenset({"multi:softprob", "multi:softmax"})
 _UBJ_VERSION = re.compile(rb"version\[#L.{8}((?:i.){3})\}\Z", re.DOTALL)
 _JSON_VERSION = re.compile(rb'"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]\s*\}\s*\Z')
+_PROBE_S, _PROBE_BYTES_PER_S = 30.0, 1_000_000
 _PICKLES = (".joblib", ".pkl", ".pickle")
 
 
@@ -136,28 +138,79 @@ def _unpickle(path: Path) -> Any:
 
 def _load_booster(path: Path, content: bytes) -> Any:
     """The wrapper that the file's model belongs to, with the model loaded."""
+    _check_file(path, content)
     booster = xgboost.Booster()
+    booster.load_model(bytearray(content))
+    wrapped = _wrapper_attributes(path, booster)
+    kind = wrapped.get("_estimator_type")
+    learner = _learner(booster)
+    objective = learner["objective"]["name"]
+    if kind == "ranker" or objective.startswith("rank:"):
+        raise _refuse("a ranking model", "its scores only order rows within one query")
+    _check_missing(wrapped.get("missing"))
+    if learner["gradient_booster"]["name"] == "gblinear":
+        return booster  # refused by `inspect_model`, before a wrapper stumbles over it
+    is_classifier = kind == "classifier" or (kind is None and objective in _BINARY | _MULTICLASS)
+    wrapper = xgboost.XGBClassifier() if is_classifier else xgboost.XGBRegressor()
+    _best_round(booster)  # the wrapper would not name the attribute
+    wrapper.load_model(bytearray(content))
+    return wrapper
+
+
+def _check_file(path: Path, content: bytes) -> None:
+    """Refuses a file that the library would load wrongly, or stumble over."""
     writer = _writer(content)
     if writer is not None and writer > library_version():
         # It would be loaded without complaint, and may predict wrong numbers.
         expected = f"at most {dotted(library_version())}, the version installed here"
         raise SourceError(f"{path}: got a model of XGBoost {dotted(writer)}, expected {expected}")
-    # A file cut short makes the library end its process; let that be another one.
-    probe = [sys.executable, "-m", "model.xgboost_engine", str(path)]
-    if subprocess.run(probe, capture_output=True, check=False).returncode:
+    if writer is None or not _loads(path, len(content)):
         expected = "XGBoost's .json or .ubj format; save the model anew with save_model"
         raise SourceError(f"{path}: got a file that XGBoost cannot read, expected {expected}")
-    booster.load_model(bytearray(content))
-    kind = json.loads(booster.attributes().get("scikit_learn", "{}")).get("_estimator_type")
-    objective = _learner(booster)["objective"]["name"]
-    if kind == "ranker" or objective.startswith("rank:"):
-        raise _refuse("a ranking model", "its scores only order rows within one query")
-    is_classifier = kind == "classifier" or (kind is None and objective in _BINARY | _MULTICLASS)
-    wrapper = xgboost.XGBClassifier() if is_classifier else xgboost.XGBRegressor()
-    if _learner(booster)["gradient_booster"]["name"] == "gblinear":
-        return booster  # refused below, before a wrapper stumbles over it
-    wrapper.load_model(bytearray(content))
-    return wrapper
+
+
+def _loads(path: Path, n_bytes: int) -> bool:
+    """Whether the library loads a file. It may end its process over a damaged one: not this one."""
+    command = [sys.executable, "-m", "model.xgboost_engine", str(path)]
+    limit_s = _PROBE_S + n_bytes / _PROBE_BYTES_PER_S
+    try:
+        probe = subprocess.run(command, capture_output=True, check=False, timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return probe.returncode == 0
+
+
+def _wrapper_attributes(path: Path, booster: xgboost.Booster) -> dict[str, Any]:
+    """What scikit-learn's wrapper wrote into a model file: its parameters to 1.7, then its type."""
+    text = booster.attr("scikit_learn") or "{}"
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        observed = f"the attribute scikit_learn {describe(text)}"
+        raise SourceError(f"{path}: got {observed}, expected what XGBoost's wrapper writes there")
+    return found
+
+
+def _check_missing(missing: Any) -> None:
+    """Refuses another missing value than NaN, as far as a model tells."""
+    if missing is None or (isinstance(missing, int | float) and math.isnan(missing)):
+        return
+    why = "a request says null for a missing value; train with NaN in its place"
+    raise _refuse(f"missing={missing}", why)
+
+
+def _best_round(booster: xgboost.Booster) -> int:
+    """The number of boosting rounds that the wrapper uses."""
+    rounds: int = booster.num_boosted_rounds()
+    text = booster.attr("best_iteration")
+    if text is None:
+        return rounds
+    if not text.isascii() or not text.isdigit() or int(text) >= rounds:
+        why = f"the rounds are 0 to {rounds - 1}; a booster that was sliced keeps the attribute"
+        raise _refuse(f"best_iteration {shorten(text)}", why)
+    return int(text) + 1
 
 
 def _writer(content: bytes) -> tuple[int, ...] | None:
@@ -196,6 +249,7 @@ def inspect_model(model: Any) -> TrainedModel:
     if not isinstance(model, (*wrappers, xgboost.Booster)):
         kind = f"{type(model).__module__.split('.')[0]}.{type(model).__name__}"
         raise _refuse(f"an object of type {kind}", "only XGBoost's trees are served")
+    _check_missing(getattr(model, "missing", None))
     if callable(getattr(model, "objective", None)):
         raise _refuse("a custom objective", "its link function is code that the model file lacks")
     try:
@@ -208,14 +262,13 @@ def inspect_model(model: Any) -> TrainedModel:
     rounds = booster.num_boosted_rounds()
     if rounds == 0:
         raise _refuse("a model that was not trained", "it has no trees")
-    best = booster.attr("best_iteration")
     return TrainedModel(
         estimator=model,
         booster=booster,
         task=task,
         objective=learner["objective"]["name"],
         n_classes=n_classes,
-        tree_range=(0, rounds if best is None else int(best) + 1),
+        tree_range=(0, _best_round(booster)),
         rounds=rounds,
     )
 

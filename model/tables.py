@@ -33,9 +33,13 @@ def read_table(path: Path) -> pd.DataFrame:
     readers = {
         ".csv": _read_csv,
         ".parquet": pd.read_parquet,
-        ".json": lambda file: _from_records(json.loads(file.read_text())),
+        ".json": lambda file: _from_records(json.loads(file.read_text(encoding="utf-8"))),
         ".jsonl": lambda file: _from_records(
-            [json.loads(line) for line in file.read_text().split("\n") if line.strip()]
+            [
+                json.loads(line)
+                for line in file.read_text(encoding="utf-8").split("\n")
+                if line.strip()
+            ]
         ),
     }
     reader = readers.get(path.suffix.lower())

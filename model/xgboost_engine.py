@@ -19,6 +19,7 @@ from typing import Any
 from model.errors import BundleFormatError, BundleMismatchError
 from model.manifest import MODEL, Kind, Manifest
 
+_PROBE_MEMORY = 2 * 1024**3
 _LIBRARY_NAMES = ("libxgboost.so", "libxgboost.dylib")
 _XGBOOST_KINDS: dict[Kind, frozenset[str]] = {
     "float": frozenset({"float", "q", "int"}),
@@ -210,6 +211,11 @@ def _library_path() -> Path:
 def _probe(path: Path) -> None:
     """Loads a model file, and ends the process with another code than 0 where that fails."""
     library, content, handle = _library(), path.read_bytes(), ctypes.c_void_p()
+    import resource  # of Unix alone, and of no use to whoever serves
+
+    # A damaged length makes the library ask for all the memory there is.
+    most = _PROBE_MEMORY + 30 * len(content)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     library.XGBoosterCreate(None, 0, ctypes.byref(handle))
     size = ctypes.c_uint64(len(content))
     sys.exit(library.XGBoosterLoadModelFromBuffer(handle, content, size) if content else 1)

@@ -481,12 +481,13 @@ def test_option_that_the_task_does_not_have_is_malformed(
     assert code_of(found) == (400, "malformed_request")
 
 
-def test_top_k_without_probabilities_is_malformed(packed_hinge: Packed) -> None:
+def test_option_without_probabilities_is_malformed(packed_hinge: Packed) -> None:
     """A model that gives none cannot list the likeliest (requests 2.1)."""
     answer: Answer = make_handler(packed_hinge.bundle, Settings())
     rows = packed_hinge.rows[:3]
     assert set(answer(rows)["body"]) == {"model", "predictions"}
-    assert code_of(answer({"records": rows, "topK": 1})) == (400, "malformed_request")
+    for option in ({"topK": 1}, {"threshold": 0.3}):
+        assert code_of(answer({"records": rows, **option})) == (400, "malformed_request")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.pipeline import Pipeline
 
 from model.bundle import Bundle, open_bundle
-from model.errors import BundleFormatError, SourceError
+from model.errors import BundleMismatchError, SourceError
 from model.features import Table
 from model.manifest import Data, Scalar
 from model.pack import pack
@@ -743,15 +743,28 @@ def test_destination_that_is_no_bundle_is_left_alone(
     assert os.listdir(tmp_path) == ["precious"]
 
 
-def test_bundle_that_cannot_be_proved_leaves_the_older_one(binary: Packed, tmp_path: Path) -> None:
-    """What was written is opened before it takes the place of what was there."""
+class Rounded(xgboost.XGBRegressor):  # type: ignore[misc]  # it has no types
+    """An estimator that adds to what the trees say, which no bundle can carry."""
+
+    def predict(self, *args: Any, **options: Any) -> Any:
+        return super().predict(*args, **options).round()
+
+
+def test_bundle_that_cannot_be_proved_leaves_the_older_one(
+    regression: Packed, tmp_path: Path
+) -> None:
+    """What was written is opened and replayed before it takes the place of what was there."""
     out = tmp_path / "bundle"
-    pack(binary.estimator, binary.frame, name="old", out=out)
+    pack(regression.estimator, regression.frame, name="old", out=out)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    with pytest.raises(BundleFormatError) as caught:
-        pack(binary.estimator, binary.frame, name="new", out=out, labels=["same", "same"])
-    assert str(caught.value) == (
-        "manifest.json: labels: got one label twice, expected each label once"
-    )
+    with pytest.raises(BundleMismatchError) as caught:
+        pack(Rounded(**TREES).fit(FRAME, PROGRESS), FRAME, name="new", out=out)
+    assert str(caught.value).startswith("golden.jsonl: row 0.prediction: got ")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert os.listdir(tmp_path) == ["bundle"]
+
+
+def test_label_that_is_there_twice_is_refused(binary: Packed, tmp_path: Path) -> None:
+    """An answer would not say which of the two is meant."""
+    text = refusal(binary.estimator, binary.frame, out=tmp_path / "b", labels=["same", "same"])
+    assert text == "the labels: got ['same', 'same'], expected each label once"

@@ -228,9 +228,50 @@ _SURVIVAL = "its output is a hazard or a time, not a prediction yet"
 _UNTRAINED = "got a model that was not trained, which is not supported: it has no trees"
 
 
+IN_A_FILE_TOO = [
+    pytest.param(
+        lambda: xgboost.XGBRanker(**TREES).fit(FRAME, BINARY, group=[30, 30]),
+        f"got a ranking model, which is not supported: {_RANKING}",
+        id="ranker",
+    ),
+    pytest.param(
+        lambda: train("rank:pairwise", BINARY),
+        f"got a ranking model, which is not supported: {_RANKING}",
+        id="ranking booster",
+    ),
+    pytest.param(
+        lambda: train("reg:squarederror", NUMBER, booster="gblinear", updater="coord_descent"),
+        "got the booster gblinear, which is not supported: only trees are served (gbtree, dart)",
+        id="gblinear",
+    ),
+    pytest.param(
+        _multi_output,
+        f"got a multi-output model of 2 targets, which is not supported: {_MULTIPLE}",
+        id="two targets",
+    ),
+    pytest.param(
+        _multi_label,
+        f"got a multi-output model of 2 targets, which is not supported: {_MULTIPLE}",
+        id="two labels at once",
+    ),
+    pytest.param(
+        _quantiles,
+        f"got a multi-output model of 3 targets, which is not supported: {_MULTIPLE}",
+        id="several quantiles",
+    ),
+    pytest.param(
+        lambda: train("survival:cox", NUMBER),
+        f"got a survival model, which is not supported: {_SURVIVAL}",
+        id="survival",
+    ),
+    pytest.param(lambda: train("reg:squarederror", NUMBER, n_rounds=0), _UNTRAINED, id="no rounds"),
+]
+
+
 @pytest.mark.parametrize(
     ("make", "text"),
     [
+        *IN_A_FILE_TOO,
         pytest.param(
             lambda: Pipeline(
                 [("scale", StandardScaler()), ("model", xgboost.XGBRegressor(**TREES))]
@@ -240,48 +281,10 @@ _UNTRAINED = "got a model that was not trained, which is not supported: it has n
             id="pipeline",
         ),
         pytest.param(
-            lambda: xgboost.XGBRegressor(
-                n_estimators=2, booster="gblinear", n_jobs=1, updater="coord_descent"
-            ).fit(FRAME, NUMBER),
-            "got the booster gblinear, which is not supported: "
-            "only trees are served (gbtree, dart)",
-            id="gblinear",
-        ),
-        pytest.param(
             lambda: xgboost.XGBRegressor(**TREES, objective=_custom).fit(FRAME, NUMBER),
             "got a custom objective, which is not supported: "
             "its link function is code that the model file lacks",
             id="custom objective",
-        ),
-        pytest.param(
-            lambda: xgboost.XGBRanker(**TREES).fit(FRAME, BINARY, group=[30, 30]),
-            f"got a ranking model, which is not supported: {_RANKING}",
-            id="ranker",
-        ),
-        pytest.param(
-            lambda: train("rank:ndcg", BINARY),
-            f"got a ranking model, which is not supported: {_RANKING}",
-            id="ranking booster",
-        ),
-        pytest.param(
-            _multi_output,
-            f"got a multi-output model of 2 targets, which is not supported: {_MULTIPLE}",
-            id="two targets",
-        ),
-        pytest.param(
-            _multi_label,
-            f"got a multi-output model of 2 targets, which is not supported: {_MULTIPLE}",
-            id="two labels at once",
-        ),
-        pytest.param(
-            _quantiles,
-            f"got a multi-output model of 3 targets, which is not supported: {_MULTIPLE}",
-            id="several quantiles",
-        ),
-        pytest.param(
-            lambda: train("survival:cox", NUMBER),
-            f"got a survival model, which is not supported: {_SURVIVAL}",
-            id="survival",
         ),
         pytest.param(
             lambda: xgboost.XGBRegressor(**TREES, objective="multi:softprob", num_class=3).fit(
@@ -294,9 +297,6 @@ _UNTRAINED = "got a model that was not trained, which is not supported: it has n
         pytest.param(xgboost.XGBClassifier, _UNTRAINED, id="untrained classifier"),
         pytest.param(xgboost.XGBRegressor, _UNTRAINED, id="untrained regressor"),
         pytest.param(xgboost.Booster, _UNTRAINED, id="empty booster"),
-        pytest.param(
-            lambda: train("reg:squarederror", NUMBER, n_rounds=0), _UNTRAINED, id="no rounds"
-        ),
         pytest.param(
             lambda: LinearRegression().fit(FRAME, NUMBER),
             "got an object of type sklearn.LinearRegression, which is not supported: "
@@ -322,50 +322,7 @@ def test_model_that_a_bundle_cannot_carry_is_refused(make: Callable[[], Any], te
     assert refusal(make()) == f"the model: {text}"
 
 
-@pytest.mark.parametrize(
-    ("make", "text"),
-    [
-        pytest.param(
-            lambda: xgboost.XGBRanker(**TREES).fit(FRAME, BINARY, group=[30, 30]),
-            f"got a ranking model, which is not supported: {_RANKING}",
-            id="ranker",
-        ),
-        pytest.param(
-            lambda: train("rank:pairwise", BINARY),
-            f"got a ranking model, which is not supported: {_RANKING}",
-            id="ranking booster",
-        ),
-        pytest.param(
-            lambda: train("reg:squarederror", NUMBER, booster="gblinear", updater="coord_descent"),
-            "got the booster gblinear, which is not supported: "
-            "only trees are served (gbtree, dart)",
-            id="gblinear",
-        ),
-        pytest.param(
-            _multi_output,
-            f"got a multi-output model of 2 targets, which is not supported: {_MULTIPLE}",
-            id="two targets",
-        ),
-        pytest.param(
-            _multi_label,
-            f"got a multi-output model of 2 targets, which is not supported: {_MULTIPLE}",
-            id="two labels at once",
-        ),
-        pytest.param(
-            _quantiles,
-            f"got a multi-output model of 3 targets, which is not supported: {_MULTIPLE}",
-            id="several quantiles",
-        ),
-        pytest.param(
-            lambda: train("survival:cox", NUMBER),
-            f"got a survival model, which is not supported: {_SURVIVAL}",
-            id="survival",
-        ),
-        pytest.param(
-            lambda: train("reg:squarederror", NUMBER, n_rounds=0), _UNTRAINED, id="no rounds"
-        ),
-    ],
-)
+@pytest.mark.parametrize(("make", "text"), IN_A_FILE_TOO)
 @pytest.mark.parametrize("suffix", ["json", "ubj"])
 def test_file_of_such_a_model_is_refused_for_the_same_reason(
     make: Callable[[], Any], text: str, suffix: str, tmp_path: Path

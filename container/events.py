@@ -146,51 +146,50 @@ def parse_query(event: Any, door: Door, settings: Settings) -> Query:
         InputError: see `container.bodies.parse_body`; and `too_many_rows`.
     """
     if door.form != "direct":
-        headers = _headers(event)
-        options = _query_string(event)
-        query = _parse(event, headers, options, settings)
+        query = _parse(event, _query_string(event), settings)
     elif isinstance(event, dict) and "body" in event and "records" not in event:
-        if unknown := sorted(set(event) - _WRAPPED):
-            expected = f"body with {', '.join(sorted(_WRAPPED - {'body'}))} and nothing else"
-            observed = f"the unknown field {describe(unknown[0])}"
-            raise input_error("malformed_request", "event", observed, expected)
-        options = {k: event[k] for k in ("topK", "threshold") if k in event}
-        query = _parse(event, _headers(event), options, settings)
-    else:
-        rows = event
-        if isinstance(event, dict) and is_enveloped(event):
-            rows = {key: value for key, value in event.items() if key not in _ENVELOPE}
+        query = _parse(event, _wrapped_options(event), settings)
+    elif isinstance(event, dict | list):
         query = parse_body(
-            rows if isinstance(rows, dict | list) else _no_rows(rows),
+            _without_envelope(event),
             media_type="",
             is_base64=False,
             max_bytes=settings.max_request_bytes,
             options={},
         )
+    else:
+        expected = "an object with records, columns and data, or body; a list of rows, or one row"
+        raise input_error("malformed_request", "event", describe(event), expected)
     if query.n_rows > settings.max_rows:
         expected = f"at most {settings.max_rows}"
         raise input_error("too_many_rows", "records", f"{query.n_rows} rows", expected)
     return query
 
 
-def _no_rows(event: object) -> object:
-    expected = "an object with records, columns and data, or body; a list of rows, or one row"
-    raise input_error("malformed_request", "event", describe(event), expected)
+def _without_envelope(event: dict[str, Any] | list[Any]) -> object:
+    if isinstance(event, dict) and is_enveloped(event):
+        return {key: value for key, value in event.items() if key not in _ENVELOPE}
+    return event
 
 
-def _parse(
-    event: Mapping[str, Any],
-    headers: Mapping[str, str],
-    options: Mapping[str, Any],
-    settings: Settings,
-) -> Query:
+def _wrapped_options(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The options beside a body; whatever else is there has to be known."""
+    if unknown := sorted(set(event) - _WRAPPED):
+        expected = f"body with {', '.join(sorted(_WRAPPED - {'body'}))} and nothing else"
+        observed = f"the unknown field {describe(unknown[0])}"
+        raise input_error("malformed_request", "event", observed, expected)
+    return {name: event[name] for name in ("topK", "threshold") if name in event}
+
+
+def _parse(event: Mapping[str, Any], options: Mapping[str, Any], settings: Settings) -> Query:
+    """The query in the body of an event that has one."""
     flag = event.get("isBase64Encoded", False)
     if flag is not None and not isinstance(flag, bool):
         place = "isBase64Encoded"
         raise input_error("malformed_request", place, describe(flag), "true or false")
     return parse_body(
         event.get("body"),
-        media_type=headers.get("content-type", ""),
+        media_type=_headers(event).get("content-type", ""),
         is_base64=bool(flag),
         max_bytes=settings.max_request_bytes,
         options=options,

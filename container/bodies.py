@@ -237,7 +237,7 @@ def _parse_csv(text: str) -> Table:
         observed = f"text that is no CSV at line {lines.line_num} ({error})"
         raise input_error("malformed_request", "body", observed, "CSV") from error
     return Table(
-        [name.strip() for name in header],
+        header,
         rows,
         place="records",
         columns_place="header",

@@ -3,8 +3,6 @@
 import json
 import math
 import re
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import xgboost
 
 from model.errors import SourceError, describe, shorten
 from model.manifest import Scalar, Task, dotted
+from model.probe import can_load
 from model.xgboost_engine import library_version
 
 _REGRESSION = frozenset(
@@ -35,7 +34,6 @@ _BINARY = frozenset({"binary:logistic", "binary:logitraw", "binary:hinge"})
 _MULTICLASS = frozenset({"multi:softprob", "multi:softmax"})
 _UBJ_VERSION = re.compile(rb"version\[#L.{8}((?:i.){3})\}\Z", re.DOTALL)
 _JSON_VERSION = re.compile(rb'"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]\s*\}\s*\Z')
-_PROBE_S, _PROBE_BYTES_PER_S = 30.0, 1_000_000
 _PICKLES = (".joblib", ".pkl", ".pickle")
 
 
@@ -164,20 +162,9 @@ def _check_file(path: Path, content: bytes) -> None:
         # It would be loaded without complaint, and may predict wrong numbers.
         expected = f"at most {dotted(library_version())}, the version installed here"
         raise SourceError(f"{path}: got a model of XGBoost {dotted(writer)}, expected {expected}")
-    if writer is None or not _loads(path, len(content)):
+    if writer is None or not can_load(path):
         expected = "XGBoost's .json or .ubj format; save the model anew with save_model"
         raise SourceError(f"{path}: got a file that XGBoost cannot read, expected {expected}")
-
-
-def _loads(path: Path, n_bytes: int) -> bool:
-    """Whether the library loads a file. It may end its process over a damaged one: not this one."""
-    command = [sys.executable, "-m", "model.xgboost_engine", str(path)]
-    limit_s = _PROBE_S + n_bytes / _PROBE_BYTES_PER_S
-    try:
-        probe = subprocess.run(command, capture_output=True, check=False, timeout=limit_s)
-    except subprocess.TimeoutExpired:
-        return False
-    return probe.returncode == 0
 
 
 def _wrapper_attributes(path: Path, booster: xgboost.Booster) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from typing import Any
 from model.errors import BundleFormatError, BundleMismatchError
 from model.manifest import MODEL, Kind, Manifest
 
-_PROBE_MEMORY = 2 * 1024**3
 _LIBRARY_NAMES = ("libxgboost.so", "libxgboost.dylib")
 _XGBOOST_KINDS: dict[Kind, frozenset[str]] = {
     "float": frozenset({"float", "q", "int"}),
@@ -47,7 +46,7 @@ class XGBoostEngine:
             BundleFormatError: the library cannot read it.
             BundleMismatchError: it is not the model that the manifest describes.
         """
-        self._library = _library()
+        self._library = load_library()
         self._handle = ctypes.c_void_p()
         self._n_features = len(manifest.features)
         self._check(self._library.XGBoosterCreate(None, 0, ctypes.byref(self._handle)))
@@ -179,12 +178,17 @@ class XGBoostEngine:
 def library_version() -> tuple[int, int, int]:
     """The version of the installed XGBoost library: (major, minor, patch)."""
     major, minor, patch = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
-    _library().XGBoostVersion(ctypes.byref(major), ctypes.byref(minor), ctypes.byref(patch))
+    load_library().XGBoostVersion(ctypes.byref(major), ctypes.byref(minor), ctypes.byref(patch))
     return (major.value, minor.value, patch.value)
 
 
 @cache
-def _library() -> ctypes.CDLL:
+def load_library() -> ctypes.CDLL:
+    """The shared library, loaded once.
+
+    Raises:
+        ModuleNotFoundError: XGBoost is not installed.
+    """
     library = ctypes.CDLL(str(_library_path()))
     library.XGBGetLastError.restype = ctypes.c_char_p
     return library
@@ -208,19 +212,6 @@ def _library_path() -> Path:
     raise ModuleNotFoundError(message, name="xgboost")
 
 
-def _probe(path: Path) -> None:
-    """Loads a model file, and ends the process with another code than 0 where that fails."""
-    library, content, handle = _library(), path.read_bytes(), ctypes.c_void_p()
-    import resource  # of Unix alone, and of no use to whoever serves
-
-    # A damaged length makes the library ask for all the memory there is.
-    most = _PROBE_MEMORY + 30 * len(content)
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    library.XGBoosterCreate(None, 0, ctypes.byref(handle))
-    size = ctypes.c_uint64(len(content))
-    sys.exit(library.XGBoosterLoadModelFromBuffer(handle, content, size) if content else 1)
-
-
 def _n_outputs(manifest: Manifest) -> int:
     """Values for each row: `multi:softprob` gives one for each class, all others give one."""
     return len(manifest.labels) if manifest.objective == "multi:softprob" else 1
@@ -241,7 +232,3 @@ def _first_difference(found: list[str], wanted: list[str]) -> tuple[str, str]:
         return str(len(found)), str(len(wanted))
     at = next(i for i, pair in enumerate(zip(found, wanted, strict=True)) if pair[0] != pair[1])
     return f"{found[at]!r} at place {at}", repr(wanted[at])
-
-
-if __name__ == "__main__":
-    _probe(Path(sys.argv[1]))

@@ -213,7 +213,7 @@ class FeatureEncoder:
     def _add_unknown(self, faults: _Faults, place: str, name: str) -> None:
         expected = "a feature of the model"
         if faults.listing:
-            # Where a field is short of 20 faults a request can still make us compare 20 times.
+            # Comparing names is slow; only a fault that will be listed is worth it.
             close = difflib.get_close_matches(shorten(name), self._names, n=1)
             expected += f" (did you mean {close[0]!r}?)" if close else f" ({self._some_names()})"
         faults.add("unknown_feature", place, "an unknown field", expected)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xgboost
+from sklearn.pipeline import Pipeline
 
 from model.errors import SourceError, describe, shorten
 from model.manifest import Scalar, Task, dotted
@@ -34,6 +35,7 @@ _BINARY = frozenset({"binary:logistic", "binary:logitraw", "binary:hinge"})
 _MULTICLASS = frozenset({"multi:softprob", "multi:softmax"})
 _UBJ_VERSION = re.compile(rb"version\[#L.{8}((?:i.){3})\}\Z", re.DOTALL)
 _JSON_VERSION = re.compile(rb'"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]\s*\}\s*\Z')
+_RANKING = ("a ranking model", "its scores only order rows within one query")
 _PICKLES = (".joblib", ".pkl", ".pickle")
 
 
@@ -144,7 +146,7 @@ def _load_booster(path: Path, content: bytes) -> Any:
     learner = _learner(booster)
     objective = learner["objective"]["name"]
     if kind == "ranker" or objective.startswith("rank:"):
-        raise _refuse("a ranking model", "its scores only order rows within one query")
+        raise _refuse(*_RANKING)
     _check_missing(wrapped.get("missing"))
     if learner["gradient_booster"]["name"] == "gblinear":
         return booster  # refused by `inspect_model`, before a wrapper stumbles over it
@@ -222,16 +224,14 @@ def inspect_model(model: Any) -> TrainedModel:
     Raises:
         SourceError: it is something else, or of a kind that a bundle cannot carry; says which.
     """
-    if type(model).__name__ == "Pipeline" and hasattr(model, "steps"):
+    if isinstance(model, Pipeline):
         if len(model.steps) > 1:
             names = ", ".join(type(step).__name__ for _, step in model.steps[:-1])
-            why = (
-                f"{names} would have to run on the device: give the model its output as sample rows"
-            )
+            why = f"{names} would have to run on the device; give the model alone, and its input"
             raise _refuse("a Pipeline with other steps", why)
         model = model.steps[0][1]
     if isinstance(model, xgboost.XGBRanker):
-        raise _refuse("a ranking model", "its scores only order rows within one query")
+        raise _refuse(*_RANKING)
     wrappers = (xgboost.XGBClassifier, xgboost.XGBRegressor)
     if not isinstance(model, (*wrappers, xgboost.Booster)):
         kind = f"{type(model).__module__.split('.')[0]}.{type(model).__name__}"
@@ -271,7 +271,7 @@ def _task(model: Any, learner: Mapping[str, Any]) -> tuple[Task, int]:
         raise _refuse(f"a multi-output model of {parameters['num_target']} targets", why)
     objective = learner["objective"]["name"]
     if objective.startswith("rank:"):
-        raise _refuse("a ranking model", "its scores only order rows within one query")
+        raise _refuse(*_RANKING)
     if objective.startswith("survival:"):
         raise _refuse("a survival model", "its output is a hazard or a time, not a prediction yet")
     if objective not in _REGRESSION | _BINARY | _MULTICLASS:

@@ -277,7 +277,7 @@ IN_A_FILE_TOO = [
                 [("scale", StandardScaler()), ("model", xgboost.XGBRegressor(**TREES))]
             ),
             "got a Pipeline with other steps, which is not supported: StandardScaler would have "
-            "to run on the device: give the model its output as sample rows",
+            "to run on the device; give the model alone, and its input",
             id="pipeline",
         ),
         pytest.param(

@@ -7,6 +7,7 @@ Source: aws-lambda-runtime-interface-emulator, README; awslambdaric, README.
 """
 
 import contextlib
+import ctypes
 import os
 import platform
 import shutil
@@ -26,6 +27,8 @@ HANDLER = "container.lambda_function.handler"
 INVOCATIONS = "/2015-03-31/functions/function/invocations"
 
 _ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 _START_S = 10.0
 _STOP_S = 2.0
 
@@ -87,6 +90,7 @@ class Emulator:
             command,
             env=variables,
             stdin=subprocess.DEVNULL,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  (no thread of ours runs yet)
             stdout=sys.stderr if show_log else self._log,
             stderr=sys.stderr if show_log else subprocess.STDOUT,
             start_new_session=True,
@@ -193,6 +197,14 @@ def find_binary(environment: Mapping[str, str] = os.environ) -> Path:
                 binary.chmod(0o755)
             return binary
     raise CommandError("the emulator: got no aws-lambda-rie here, expected it after `make setup`")
+
+
+def _die_with_parent() -> None:
+    """Has the kernel end this process when its parent is gone, however that came about.
+
+    Source: prctl(2), PR_SET_PDEATHSIG. The emulator does the same for the function.
+    """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _session_members(session: int) -> list[int]:

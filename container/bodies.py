@@ -19,7 +19,8 @@ from model.features import Rows, Table, parse_number
 JSON_TYPE = "application/json"
 CSV_TYPE = "text/csv"
 
-_OPTIONS = frozenset({"topK", "threshold"})
+OPTIONS = frozenset({"topK", "threshold"})
+"""What a caller may ask beside the rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,13 +139,21 @@ def _decode_base64(body: object) -> bytes | None:
 
 def _decode_text(body: str | bytes) -> str:
     """The text without a byte order mark; spreadsheets write one into CSV."""
-    if isinstance(body, str):
-        return body.removeprefix("\ufeff")
+    text = body if isinstance(body, str) else decode_utf8(body, "body")
+    return text.removeprefix("\ufeff")
+
+
+def decode_utf8(content: bytes, place: str) -> str:
+    """The text in the bytes.
+
+    Raises:
+        InputError: `malformed_request`: the first byte that is no UTF-8, and where.
+    """
     try:
-        return body.decode("utf-8-sig")
+        return content.decode()
     except UnicodeDecodeError as error:
-        observed = f"the byte 0x{body[error.start]:02x} at offset {error.start}"
-        raise input_error("malformed_request", "body", observed, "UTF-8") from error
+        observed = f"the byte 0x{content[error.start]:02x} at offset {error.start}"
+        raise input_error("malformed_request", place, observed, "UTF-8") from error
 
 
 def _media_type(header: str) -> str:
@@ -185,8 +194,8 @@ def _with_options(value: object, options: Mapping[str, str]) -> Query:
         expected = "an object with records, columns and data, a list of rows, or one row"
         raise input_error("malformed_request", "body", describe(value), expected)
     for key in fields:
-        if key not in _OPTIONS:
-            expected = f"nothing besides the rows but {' and '.join(sorted(_OPTIONS))}"
+        if key not in OPTIONS:
+            expected = f"nothing besides the rows but {' and '.join(sorted(OPTIONS))}"
             place = f"body.{shorten(key)}"
             raise input_error("malformed_request", place, "an unknown field", expected)
     return _query(rows, {**options, **fields})

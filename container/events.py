@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from container.bodies import JSON_TYPE, Query, parse_body, parse_json
+from container.bodies import JSON_TYPE, OPTIONS, Query, decode_utf8, parse_body, parse_json
 from container.settings import Settings
 from model.bundle import PROBABILISTIC, Bundle, Prediction
 from model.errors import InputError, describe, input_error
@@ -31,7 +31,7 @@ _REASONS = {
 _ENVELOPE = frozenset({"id", "replyTo", "deadlineMs"})
 """What a request over pub/sub carries besides the rows; an event may carry it too."""
 
-_WRAPPED = _ENVELOPE | {"body", "isBase64Encoded", "headers", "topK", "threshold"}
+_WRAPPED = _ENVELOPE | OPTIONS | {"body", "isBase64Encoded", "headers"}
 
 _LONGEST_NUMBER = -1.1754943508222875e-38
 """A float32 with as many characters as one can have in JSON."""
@@ -92,12 +92,7 @@ def decode_event(event: object, max_bytes: int) -> object:
         raise input_error("request_too_large", "event", observed, expected)
     if not event.strip():
         raise input_error("malformed_request", "event", "an empty event", "JSON with rows")
-    try:
-        text = event.decode()
-    except UnicodeDecodeError as error:
-        observed = f"the byte 0x{event[error.start]:02x} at offset {error.start}"
-        raise input_error("malformed_request", "event", observed, "UTF-8") from error
-    return parse_json(text, "event")
+    return parse_json(decode_utf8(event, "event"), "event")
 
 
 def recognise(event: object) -> Door:
@@ -178,7 +173,7 @@ def _wrapped_options(event: Mapping[str, Any]) -> dict[str, Any]:
         expected = f"body with {', '.join(sorted(_WRAPPED - {'body'}))} and nothing else"
         observed = f"the unknown field {describe(unknown[0])}"
         raise input_error("malformed_request", "event", observed, expected)
-    return {name: event[name] for name in ("topK", "threshold") if name in event}
+    return {name: event[name] for name in OPTIONS if name in event}
 
 
 def _parse(event: Mapping[str, Any], options: Mapping[str, Any], settings: Settings) -> Query:
@@ -243,10 +238,10 @@ class ReplyShape:
         if query.threshold is not None and self._task != "binary":
             expected = f"no threshold: the task is {self._task}"
             raise input_error("malformed_request", "threshold", str(query.threshold), expected)
-        row_bytes = self._row_bytes if query.top_k is None else self._longest_row(query.top_k)
         if query.threshold is not None and not self._gives_probabilities:
             expected = "no threshold: the model gives no probabilities"
             raise input_error("malformed_request", "threshold", str(query.threshold), expected)
+        row_bytes = self._row_bytes if query.top_k is None else self._longest_row(query.top_k)
         most = max(1, (max_reply_bytes - _HEAD_BYTES) // row_bytes)
         if query.n_rows > most:
             expected = f"at most {most}, whose reply stays under {max_reply_bytes} bytes"

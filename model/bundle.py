@@ -19,7 +19,7 @@ from model.errors import (
     InputError,
 )
 from model.features import FeatureEncoder, Rows
-from model.golden import Difference, GoldenRow, difference, parse_golden
+from model.golden import Difference, GoldenRow, differences, parse_golden
 from model.manifest import GOLDEN, MANIFEST, MODEL, Manifest, Scalar, parse_manifest
 
 DEFAULT_THRESHOLD = 0.5
@@ -121,13 +121,9 @@ class Bundle:
             fault = error.faults[0]
             place = f"{GOLDEN}: {fault.place}"
             raise BundleMismatchError(place, fault.observed, fault.expected) from error
-        probabilities: Sequence[Sequence[float]] = answer.probabilities or [()] * len(self.golden)
-        found = zip(self.golden, answer.predictions, probabilities, strict=True)
-        differences = (
-            difference(golden, prediction, values, exact=self.is_exact, place=f"row {i}")
-            for i, (golden, prediction, values) in enumerate(found)
+        return differences(
+            self.golden, answer.predictions, answer.probabilities, exact=self.is_exact
         )
-        return [found for found in differences if found]
 
     @property
     def is_exact(self) -> bool:
@@ -171,9 +167,9 @@ def check_replay(bundle: Bundle) -> None:
     Raises:
         BundleMismatchError: the first prediction that is not as recorded, and how many there are.
     """
-    if differences := bundle.replay():
-        first = differences[0]
-        more = f" ({len(differences)} of {len(bundle.golden)} golden rows differ)"
+    if found := bundle.replay():
+        first = found[0]
+        more = f" ({len(found)} of {len(bundle.golden)} golden rows differ)"
         raise BundleMismatchError(f"{GOLDEN}: {first.place}", first.observed, first.expected + more)
 
 

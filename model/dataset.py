@@ -13,7 +13,7 @@ from sklearn import datasets
 from model.errors import SourceError, describe, shorten
 from model.features import FLOAT32_MAX
 from model.manifest import Data, Scalar, category_type
-from model.tables import fingerprint, read_table, to_scalars, with_kinds
+from model.tables import fingerprint, read_table, to_scalars, with_kinds, with_names
 
 _LOADERS = {
     "wine": datasets.load_wine,
@@ -112,10 +112,7 @@ def to_dataset(
             cannot be trained on; or the target has missing values, mixed types, or only one value.
     """
     data = data or fingerprint(frame, source="a table in memory")
-    frame = frame.set_axis(frame.columns.map(str), axis="columns").reset_index(drop=True)
-    if frame.columns.has_duplicates:
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise SourceError(f"{data.source}: got the column {twice!r} twice, expected each name once")
+    frame = with_names(frame, data.source).reset_index(drop=True)
     for column in (target, *drop):
         if column not in frame.columns:
             close = difflib.get_close_matches(column, frame.columns, n=1)

@@ -100,6 +100,29 @@ class Difference:
         return f"{self.place}: got {self.observed}, expected {self.expected}"
 
 
+def differences(
+    golden: Sequence[GoldenRow],
+    predictions: Sequence[object],
+    probabilities: Sequence[Sequence[object]] | None,
+    *,
+    exact: bool,
+) -> list[Difference]:
+    """The first difference of each row that is not as recorded; see `difference`.
+
+    Args:
+        golden: n golden rows.
+        predictions: `(n,)` of the model under test.
+        probabilities: `(n, n_labels)` likewise; None where it gave none.
+        exact: whether every bit counts.
+    """
+    rows = zip(golden, predictions, probabilities or [()] * len(golden), strict=True)
+    found = (
+        difference(row, prediction, values, exact=exact, place=f"row {i}")
+        for i, (row, prediction, values) in enumerate(rows)
+    )
+    return [difference for difference in found if difference]
+
+
 def difference(
     expected: GoldenRow,
     prediction: object,

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeGuard, TypeVar, get_args
@@ -181,7 +182,7 @@ def _check_consistency(manifest: Manifest) -> None:
     names = [feature.name for feature in manifest.features]
     if not names:
         raise _wrong("features", "none", "one at least")
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
         raise _wrong("features", f"the name {repeated[0]!r} twice", "each name once")
     n_labels = len(manifest.labels)
     wanted = {"regression": (0, 0), "binary": (2, 2), "multiclass": (2, math.inf)}[manifest.task]

@@ -10,6 +10,7 @@ import json
 import platform
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from model.tables import (
     to_scalar,
     to_scalars,
     with_kinds,
+    with_names,
 )
 from model.xgboost_engine import library_version
 
@@ -139,14 +141,9 @@ def check_destination(out: Path) -> None:
 
 def _checked(rows: pd.DataFrame, target: Sequence[Any] | None) -> pd.DataFrame:
     """The sample with names as text, once it is one that can be described."""
-    rows = rows.set_axis(rows.columns.map(str), axis="columns")
     if rows.empty:
         raise SourceError("the sample rows: got no rows, expected one at least")
-    if rows.columns.has_duplicates:
-        twice = rows.columns[rows.columns.duplicated()][0]
-        raise SourceError(
-            f"the sample rows: got the column {twice!r} twice, expected each name once"
-        )
+    rows = with_names(rows, "the sample rows")
     if target is not None and len(target) != len(rows):
         expected = f"{len(rows)}, one for each row"
         raise SourceError(f"the target: got {len(target)} values, expected {expected}")
@@ -249,7 +246,8 @@ def _golden(
     chosen = frame.iloc[positions]
     predictions, probabilities = trained.predict(chosen, labels)
     records = to_records(chosen, {feature.name: feature.kind for feature in features})
-    actual = None if target is None else _actual([list(target)[at] for at in positions], labels)
+    values = None if target is None else list(target)
+    actual = None if values is None else _actual([values[at] for at in positions], labels)
     return [
         GoldenRow(
             row=record,
@@ -306,8 +304,5 @@ def _write(out: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def _prove(directory: Path) -> None:
-    bundle = open_bundle(directory)
-    try:
+    with closing(open_bundle(directory)) as bundle:
         check_replay(bundle)
-    finally:
-        bundle.close()

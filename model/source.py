@@ -13,6 +13,7 @@ import pandas as pd
 import xgboost
 from sklearn.pipeline import Pipeline
 
+from model.bundle import PROBABILISTIC
 from model.errors import SourceError, describe, shorten
 from model.manifest import Scalar, Task, dotted
 from model.probe import can_load
@@ -71,7 +72,7 @@ class TrainedModel:
         found = self.estimator.predict(data)
         if self.task == "regression":
             return [float(value) for value in found], None
-        if self.objective not in {"binary:logistic", "reg:logistic", "multi:softprob"}:
+        if self.objective not in PROBABILISTIC:
             return [labels[int(value)] for value in found], None
         table = self.estimator.predict_proba(data)
         if found.ndim > 1:  # of multi:softprob with two classes the wrapper makes two labels a row
@@ -92,7 +93,7 @@ class TrainedModel:
         if self.objective == "multi:softmax":
             return [labels[int(value)] for value in found], None
         predictions = [labels[int(value > 0.5)] for value in found]
-        if self.objective != "binary:logistic":
+        if self.objective not in PROBABILISTIC:
             return predictions, None
         pairs = zip(np.float32(1) - found, found, strict=True)
         return predictions, [(float(no), float(yes)) for no, yes in pairs]

@@ -56,9 +56,19 @@ def read_table(path: Path) -> pd.DataFrame:
         raise SourceError(f"{path}: got a file that cannot be read ({reason})") from error
     if frame.empty:
         raise SourceError(f"{path}: got no rows, expected one at least")
-    frame.columns = frame.columns.map(str)
-    if repeated := [name for name in frame.columns if list(frame.columns).count(name) > 1]:
-        raise SourceError(f"{path}: got the column {repeated[0]!r} twice, expected each name once")
+    return with_names(frame, str(path))
+
+
+def with_names(frame: pd.DataFrame, place: str) -> pd.DataFrame:
+    """The table with its column names as text.
+
+    Raises:
+        SourceError: two columns have one name; which of them is meant is not to be guessed.
+    """
+    frame = frame.set_axis(frame.columns.map(str), axis="columns")
+    if frame.columns.has_duplicates:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise SourceError(f"{place}: got the column {twice!r} twice, expected each name once")
     return frame
 
 
@@ -141,9 +151,10 @@ def describe_feature(name: str, column: pd.Series, kind: Kind) -> Feature:
     present = column.dropna()
     missing_rate = float(column.isna().mean())
     if kind == "categorical":
-        counts = [int((column == category).sum()) for category in column.cat.categories]
+        codes = column.cat.codes.to_numpy()
+        counts = np.bincount(codes[codes >= 0], minlength=len(column.cat.categories))
         categories = tuple(to_scalar(category) for category in column.cat.categories)
-        histogram = Histogram(edges=(), counts=tuple(counts))
+        histogram = Histogram(edges=(), counts=tuple(map(int, counts)))
         return Feature(
             name=name,
             kind=kind,
@@ -178,15 +189,14 @@ def choose_golden(frame: pd.DataFrame, *, seed: int = 0) -> list[int]:
     chosen: dict[int, None] = {}
     for name in frame.columns:
         column = frame[name]
-        values = column.cat.codes if isinstance(column.dtype, pd.CategoricalDtype) else column
         missing = np.flatnonzero(column.isna())
         if len(missing):
             chosen[int(missing[0])] = None
         if isinstance(column.dtype, pd.CategoricalDtype):
-            _, first = np.unique(values.to_numpy(), return_index=True)
+            _, first = np.unique(column.cat.codes.to_numpy(), return_index=True)
             chosen.update(dict.fromkeys(map(int, first)))
         elif len(missing) < len(column):
-            numbers = values.to_numpy(dtype="float64")
+            numbers = column.to_numpy(dtype="float64")
             chosen[int(np.nanargmin(numbers))] = None
             chosen[int(np.nanargmax(numbers))] = None
     positions = list(chosen)[:MAX_GOLDEN_ROWS]

@@ -18,7 +18,7 @@ from container.handler import STATUS
 from container.settings import LAMBDA_PAYLOAD_BYTES, Settings
 from model.bundle import Bundle
 from model.errors import describe
-from model.golden import GoldenRow, difference
+from model.golden import GoldenRow, differences
 from model.manifest import Manifest, Scalar
 from release.http_events import FORMS
 
@@ -196,19 +196,21 @@ def _expects_rows(bundle: Bundle, golden: Sequence[GoldenRow]) -> Callable[[Any]
             return f"got {_summary(response)}, expected statusCode 200"
         if body.get("model") != model:
             return f"model: got {body.get('model')}, expected {model}"
-        predictions = body.get("predictions", [])
+        predictions = _rows(body.get("predictions", []))
         if len(predictions) != len(golden):
             return f"got {len(predictions)} predictions, expected {len(golden)}"
-        probabilities = body.get("probabilities") or [()] * len(golden)
-        for i, row in enumerate(golden):
-            found = difference(
-                row, predictions[i], probabilities[i], exact=bundle.is_exact, place=f"row {i}"
-            )
-            if found:
-                return str(found)
-        return None
+        probabilities = [_rows(row) for row in _rows(body.get("probabilities", []))]
+        if len(probabilities) not in {0, len(golden)}:
+            return f"got {len(probabilities)} rows of probabilities, expected {len(golden)}"
+        found = differences(golden, predictions, probabilities, exact=bundle.is_exact)
+        return str(found[0]) if found else None
 
     return check
+
+
+def _rows(value: Any) -> list[Any]:
+    """The list that a reply should hold; none where another function sends something else."""
+    return value if isinstance(value, list) else []
 
 
 def _expects_error(code: str) -> Callable[[Any], str | None]:

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -107,15 +107,6 @@ def _say(text: str) -> None:
     print(" ".join(text.split()), file=sys.stderr)
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Bundle]:
-    bundle = open_bundle(path)
-    try:
-        yield bundle
-    finally:
-        bundle.close()
-
-
 # --- making bundles -------------------------------------------------------------------------------
 
 
@@ -195,7 +186,7 @@ def _categories(path: Path | None) -> dict[str, list[Any]] | None:
     if path is None:
         return None
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise SourceError(f"{path}: got text that is no JSON ({error}), expected JSON") from error
     if not isinstance(found, dict) or not all(isinstance(item, list) for item in found.values()):
@@ -209,7 +200,7 @@ def _categories(path: Path | None) -> dict[str, list[Any]] | None:
 def _inspect(arguments: argparse.Namespace) -> int:
     from release.show import show_bundle
 
-    with _opened(arguments.bundle) as bundle:
+    with contextlib.closing(open_bundle(arguments.bundle)) as bundle:
         if arguments.json:
             fields = {**asdict(bundle.manifest), "digest": bundle.digest}
             print(json.dumps({**fields, "golden_rows": len(bundle.golden)}, indent=2))
@@ -222,7 +213,7 @@ def _events(arguments: argparse.Namespace) -> int:
     from release.console import write_events
 
     out = arguments.out or Path(f"{arguments.bundle}-events")
-    with _opened(arguments.bundle) as bundle:
+    with contextlib.closing(open_bundle(arguments.bundle)) as bundle:
         files = write_events(bundle, out)
     for file in files:
         print(file)
@@ -233,11 +224,11 @@ def _events(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    with _opened(arguments.bundle) as bundle:
-        if arguments.rie:
-            _serve_emulator(arguments)
-        else:
+    with contextlib.closing(open_bundle(arguments.bundle)) as bundle:
+        if not arguments.rie:
             _serve_here(bundle, arguments)
+    if arguments.rie:  # the function opens the bundle for itself; here it was only audited
+        _serve_emulator(arguments)
     _say("stopped")
     return 0
 
@@ -297,7 +288,7 @@ def _invoke(arguments: argparse.Namespace) -> int:
         if arguments.bundle is None or arguments.sample < 1:
             observed = "no bundle" if arguments.bundle is None else str(arguments.sample)
             raise CommandError(f"--sample: got {observed}, expected a bundle and a number above 0")
-        with _opened(arguments.bundle) as bundle:
+        with contextlib.closing(open_bundle(arguments.bundle)) as bundle:
             golden = _spread(bundle.golden, arguments.sample)
     event = _event(arguments, golden)
     with open_target(arguments.target, arguments.bundle, arguments.endpoint_url) as target:
@@ -370,7 +361,7 @@ def _validate(arguments: argparse.Namespace) -> int:
     where = arguments.report or Path(f"{arguments.bundle}-report")
     in_process = arguments.target == "in-process"
     with (
-        _opened(arguments.bundle) as bundle,
+        contextlib.closing(open_bundle(arguments.bundle)) as bundle,
         open_target(arguments.target, arguments.bundle, arguments.endpoint_url) as target,
         Progress(console=Console(stderr=True), transient=True) as progress,
     ):
@@ -391,8 +382,8 @@ def _validate(arguments: argparse.Namespace) -> int:
         print(f"report: {files[1]} (and .json)")
     if not report.passed:
         failed = [group for group in report.groups if group.failed]
-        count = sum(group.failed for group in failed)
-        _say(f"edgexgb validate: error: {count} checks failed; first: {failed[0].failures[0]}")
+        first = f"first: {failed[0].failures[0]}"
+        _say(f"edgexgb validate: error: {report.n_failed} checks failed; {first}")
         return 1
     return 0
 

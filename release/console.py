@@ -32,6 +32,7 @@ def write_events(bundle: Bundle, directory: Path) -> list[Path]:
         file = directory / f"{re.sub('[^a-z0-9-]', '-', name)}.json"
         # One line for an event that is large by design: indented it would be a thousand screens.
         text = json.dumps(event, indent=2, ensure_ascii=False)
-        file.write_text((text if len(text) < 20_000 else json.dumps(event)) + "\n")
+        text = text if len(text) < 20_000 else json.dumps(event)
+        file.write_text(f"{text}\n", encoding="utf-8")
         files.append(file)
     return files

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from model.bundle import Bundle
@@ -36,7 +37,7 @@ def show_bundle(bundle: Bundle, console: Console) -> None:
     table.add_column(overflow="fold")
     table.show_header = False
     for name, value in facts.items():
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     for name, measured in manifest.metrics.items():
         table.add_row(name.replace("_", " "), f"{measured:.4g}")
     console.print(table)
@@ -59,7 +60,7 @@ def _feature_table(features: Sequence[Feature]) -> Table:
             seen = f"{feature.minimum:g} … {feature.maximum:g}"
         bars = sparkline(feature.histogram.counts)
         missing = f"{feature.missing_rate:.0%}" if feature.missing_rate else ""
-        table.add_row(feature.name, feature.kind, seen, missing, bars)
+        table.add_row(escape(feature.name), feature.kind, escape(seen), missing, bars)
     return table
 
 
@@ -89,7 +90,7 @@ def show_predictions(
         table.add_column("true")
     labels = body.get("labels", [])
     for label in labels:
-        table.add_column(f"p({label})", justify="right")
+        table.add_column(escape(f"p({label})"), justify="right")
     if "topK" in body:
         table.add_column("likeliest")
     for i, prediction in enumerate(body["predictions"]):
@@ -101,13 +102,14 @@ def show_predictions(
         if labels:
             cells += [f"{value:.4f}" for value in body["probabilities"][i]]
         if "topK" in body:
-            cells.append(", ".join(f"{x['label']} {x['probability']:.4f}" for x in body["topK"][i]))
+            likeliest = (f"{x['label']} {x['probability']:.4f}" for x in body["topK"][i])
+            cells.append(escape(", ".join(likeliest)))
         table.add_row(*cells)
     console.print(table)
 
 
 def _number(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else escape(str(value))
 
 
 def show_report(report: Report, console: Console) -> None:
@@ -124,9 +126,7 @@ def show_report(report: Report, console: Console) -> None:
     console.print(table)
     for group in report.groups:
         for failure in group.failures:
-            console.print(
-                f"[red]differs[/red] {group.name}, {failure}", markup=True, soft_wrap=True
-            )
+            console.print(f"[red]differs[/red] {group.name}, {escape(failure)}", soft_wrap=True)
     equality = "to the last bit" if report.exact else "within 1e-6 (another architecture)"
     console.print(f"equality: {equality}")
     init = "" if report.init_ms is None else f" (init {report.init_ms:.0f} ms)"

@@ -201,11 +201,8 @@ def open_target(
             ):
                 yield target
             return
-        opened = open_bundle(bundle)
-        try:
+        with contextlib.closing(open_bundle(bundle)) as opened:
             yield InProcess(make_handler(opened, Settings()))
-        finally:
-            opened.close()
     elif text.startswith(("http://", "https://")):
         with contextlib.closing(HttpTarget(text, text)) as target:
             yield target

@@ -90,7 +90,17 @@ class Report:
     @property
     def passed(self) -> bool:
         """Whether nothing differed."""
-        return not any(group.failed for group in self.groups)
+        return self.n_failed == 0
+
+    @property
+    def n_checks(self) -> int:
+        """How many cases were tried."""
+        return sum(group.passed + group.failed for group in self.groups)
+
+    @property
+    def n_failed(self) -> int:
+        """How many of them did not go as they have to."""
+        return sum(group.failed for group in self.groups)
 
     @property
     def p50_ms(self) -> float:

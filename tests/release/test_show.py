@@ -55,3 +55,18 @@ def test_true_values_stand_beside_predictions(regression: Packed) -> None:
     text = printed(body, regression)
     assert "true" in text
     assert f"{golden.actual:.6g}" in text
+
+
+def test_text_in_brackets_is_shown_as_it_is() -> None:
+    """A label or a feature may be written like a style of the terminal's library."""
+    text = printed(
+        {
+            "model": {"name": "m", "version": "1.0.0"},
+            "predictions": ["[red]"],
+            "labels": ["[red]", "[b]"],
+            "probabilities": [[0.75, 0.25]],
+        }
+    )
+    for word in ("p([red])", "p([b])"):
+        assert word in text
+    assert text.count("[red]") == 2

@@ -172,3 +172,22 @@ def test_report_as_json_holds_the_verdict(multiclass: Packed) -> None:
     assert fields["digest"] == multiclass.bundle.digest
     assert fields["p50_ms"] == report.p50_ms
     assert fields["groups"][0]["failed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"predictions": 5}, "got 0 predictions, expected 1"),
+        ({"probabilities": 5}, "row 0.probabilities: got 0 values, expected 3"),
+        ({"probabilities": [5]}, "row 0.probabilities: got 0 values, expected 3"),
+        ({"probabilities": [[1], [1]]}, "got 2 rows of probabilities, expected 1"),
+    ],
+)
+def test_target_that_answers_something_else_fails(
+    multiclass: Packed, body: dict[str, Any], problem: str
+) -> None:
+    """Another function's reply is a failure with a text, whatever its shape."""
+    model = {"name": "wine", "version": "1.2.3"}
+    good = {"model": model, "predictions": [multiclass.bundle.golden[0].prediction]}
+    case = all_cases(multiclass.bundle)[0]
+    assert case.check({"statusCode": 200, "body": {**good, **body}}) == problem

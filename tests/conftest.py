@@ -17,6 +17,7 @@ from hypothesis import settings
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
 from model.bundle import Bundle, open_bundle
+from model.golden import GoldenRow, encode_golden
 from model.manifest import Manifest, Scalar
 from model.pack import pack
 from model.tables import to_records, with_kinds
@@ -199,3 +200,12 @@ def replace_file(directory: Path, name: str, content: bytes) -> None:
     (directory / name).write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     change_manifest(directory, lambda fields: fields["files"].update({name: digest}))
+
+
+def with_golden(packed: Packed, folder: Path, change: Callable[[list[GoldenRow]], object]) -> Path:
+    """A bundle of one's own with other golden rows."""
+    directory = copy_bundle(packed, folder)
+    rows = list(packed.bundle.golden)
+    change(rows)
+    replace_file(directory, "golden.jsonl", encode_golden(rows))
+    return directory

@@ -34,6 +34,7 @@ from tests.conftest import (
     copy_bundle,
     in_memory,
     replace_file,
+    with_golden,
 )
 
 NAMES = ["multiclass", "binary", "regression", "mixed"]
@@ -597,15 +598,6 @@ def test_golden_rows_replay_without_a_difference(packed: Packed) -> None:
     check_replay(packed.bundle)
 
 
-def with_golden(packed: Packed, tmp_path: Path, change: Callable[[list[Any]], None]) -> Bundle:
-    """The bundle with other golden rows."""
-    directory = copy_bundle(packed, tmp_path)
-    rows = list(packed.bundle.golden)
-    change(rows)
-    replace_file(directory, "golden.jsonl", encode_golden(rows))
-    return open_bundle(directory)
-
-
 def test_prediction_that_is_not_as_recorded_is_named(regression: Packed, tmp_path: Path) -> None:
     """The first difference is shown, to the last bit, and all are counted."""
     recorded = [row.prediction for row in regression.bundle.golden]
@@ -616,7 +608,7 @@ def test_prediction_that_is_not_as_recorded_is_named(regression: Packed, tmp_pat
         rows[3] = replace(rows[3], prediction=moved)
         rows[5] = replace(rows[5], prediction=0.0)
 
-    bundle = with_golden(regression, tmp_path, change)
+    bundle = open_bundle(with_golden(regression, tmp_path, change))
     assert [found.place for found in bundle.replay()] == ["row 3.prediction", "row 5.prediction"]
     with pytest.raises(BundleMismatchError) as caught:
         check_replay(bundle)
@@ -637,7 +629,7 @@ def test_probability_that_is_not_as_recorded_is_named(binary: Packed, tmp_path: 
     def change(rows: list[Any]) -> None:
         rows[0] = replace(rows[0], probabilities=moved)
 
-    bundle = with_golden(binary, tmp_path, change)
+    bundle = open_bundle(with_golden(binary, tmp_path, change))
     assert [str(found) for found in bundle.replay()] == [
         f"row 0.probabilities[1]: got {second}, expected {moved[1]}"
     ]
@@ -683,7 +675,7 @@ def test_golden_row_that_the_model_does_not_take_is_a_mismatch(
         whole = row if text == "missing_feature" else {**mixed.rows[0], **row}
         rows[0] = replace(rows[0], row=whole)
 
-    bundle = with_golden(mixed, tmp_path, change)
+    bundle = open_bundle(with_golden(mixed, tmp_path, change))
     with pytest.raises(BundleMismatchError) as caught:
         check_replay(bundle)
     assert caught.value.file.startswith("golden.jsonl")

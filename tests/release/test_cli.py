@@ -1,16 +1,16 @@
-import hashlib
 import json
-import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import joblib
 import pytest
 
+from model.golden import GoldenRow
 from release.cli import main
-from tests.conftest import Packed
+from tests.conftest import Packed, copy_bundle, with_golden
 
 Captured = pytest.CaptureFixture[str]
 
@@ -106,8 +106,7 @@ def test_events_are_written_beside_the_bundle(
     capsys: Captured, multiclass: Packed, tmp_path: Path
 ) -> None:
     """Each file is printed, and there."""
-    bundle = tmp_path / "bundle"
-    shutil.copytree(multiclass.directory, bundle)
+    bundle = copy_bundle(multiclass, tmp_path)
     code, printed, _ = run(capsys, "events", bundle)
     files = [Path(line) for line in printed.splitlines()]
     assert code == 0
@@ -119,16 +118,13 @@ def test_validate_of_a_wrong_bundle_names_row_got_and_expected(
     capsys: Captured, regression: Packed, tmp_path: Path
 ) -> None:
     """A bundle whose golden rows another model wrote fails: on the page, on stdout, in a line."""
-    bundle = tmp_path / "bundle"
-    shutil.copytree(regression.directory, bundle)
-    rows = [json.loads(line) for line in (bundle / "golden.jsonl").read_text().splitlines()]
-    real = rows[5]["prediction"]
-    rows[5]["prediction"] = real + 1
-    content = "".join(f"{json.dumps(row)}\n" for row in rows)
-    (bundle / "golden.jsonl").write_text(content)
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    manifest["files"]["golden.jsonl"] = hashlib.sha256(content.encode()).hexdigest()
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    real = regression.bundle.golden[5].prediction
+    assert isinstance(real, float)
+
+    def change(rows: list[GoldenRow]) -> None:
+        rows[5] = replace(rows[5], prediction=real + 1)
+
+    bundle = with_golden(regression, tmp_path, change)
     code, printed, errors = run(capsys, "validate", bundle)
     wanted = f"row 5: row 0.prediction: got {real!r}, expected {real + 1!r}"
     assert code == 1
@@ -144,8 +140,7 @@ def test_validate_of_a_damaged_bundle_is_one_line(
     capsys: Captured, regression: Packed, tmp_path: Path
 ) -> None:
     """A flipped byte is named with its file before anything runs."""
-    bundle = tmp_path / "bundle"
-    shutil.copytree(regression.directory, bundle)
+    bundle = copy_bundle(regression, tmp_path)
     content = bytearray((bundle / "model.ubj").read_bytes())
     content[len(content) // 2] ^= 1
     (bundle / "model.ubj").write_bytes(content)

@@ -23,7 +23,7 @@ from release.emulator import (
 )
 from release.errors import CommandError
 from release.targets import HttpTarget
-from tests.conftest import Packed, bits
+from tests.conftest import Packed, bits, copy_bundle, in_memory
 
 
 @pytest.fixture(scope="module", params=["multiclass", "binary", "regression", "mixed"])
@@ -53,21 +53,12 @@ def ask(target: HttpTarget, event: object) -> Any:
     return target.invoke(content).json()
 
 
-def in_memory(packed: Packed) -> tuple[list[Any], Any]:
-    """What the object in memory says: predictions, and probabilities for a classifier."""
-    found = packed.estimator.predict(packed.frame)
-    if packed.manifest.task == "regression":
-        return [float(value) for value in found], None
-    labels = packed.manifest.labels
-    return [labels[int(i)] for i in found], packed.estimator.predict_proba(packed.frame)
-
-
 def test_batch_in_any_column_order_equals_the_model_in_memory(
     served: tuple[Packed, HttpTarget],
 ) -> None:
     """All rows at once, columns as they are, reversed and shuffled: the same bits as in memory."""
     packed, target = served
-    predictions, probabilities = in_memory(packed)
+    predictions, probabilities = in_memory(packed, packed.frame)
     names = list(packed.frame.columns)
     for order in (names, names[::-1], list(np.random.default_rng(3).permutation(names))):
         rows = [{name: row[name] for name in order} for row in packed.rows]
@@ -82,7 +73,7 @@ def test_batch_in_any_column_order_equals_the_model_in_memory(
 def test_single_rows_equal_the_model_in_memory(served: tuple[Packed, HttpTarget]) -> None:
     """Rows one by one give the same bits as the model in memory gives for all."""
     packed, target = served
-    predictions, probabilities = in_memory(packed)
+    predictions, probabilities = in_memory(packed, packed.frame)
     for i, row in enumerate(packed.rows[:25]):
         body = ask(target, row)["body"]
         if probabilities is None:
@@ -227,10 +218,9 @@ def test_trouble_inside_is_answered_without_its_words(multiclass: Packed) -> Non
 
 def test_broken_bundle_fails_the_first_invocation(multiclass: Packed, tmp_path: Path) -> None:
     """A function that cannot open its bundle answers nothing, and the log says why."""
-    for file in multiclass.directory.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "model.ubj").write_bytes(b"")
-    with serving(tmp_path) as (emulator, target):
+    directory = copy_bundle(multiclass, tmp_path)
+    (directory / "model.ubj").write_bytes(b"")
+    with serving(directory) as (emulator, target):
         try:
             answer = target.invoke(b"[]").payload.decode()
         except CommandError as error:

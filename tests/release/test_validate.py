@@ -1,6 +1,6 @@
-import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,11 @@ import pytest
 from container.handler import make_handler
 from container.settings import Settings
 from model.bundle import Bundle, open_bundle
-from model.manifest import GOLDEN, MANIFEST
+from model.golden import GoldenRow
 from release.cases import Case
 from release.targets import InProcess, Reply
 from release.validate import MAX_FAILURES, TIMED_REQUESTS, Group, Report, all_cases, validate
-from tests.conftest import Packed
+from tests.conftest import Packed, with_golden
 
 
 def run(bundle: Bundle, target: Any) -> Report:
@@ -22,21 +22,6 @@ def run(bundle: Bundle, target: Any) -> Report:
 
 def in_process(bundle: Bundle) -> InProcess:
     return InProcess(make_handler(bundle, Settings()))
-
-
-def with_golden(packed: Packed, out: Path, change: Callable[[list[Any]], None]) -> Bundle:
-    """A copy of a bundle with other golden rows, and checksums that agree."""
-    out.mkdir()
-    for file in packed.directory.iterdir():
-        (out / file.name).write_bytes(file.read_bytes())
-    rows = [json.loads(line) for line in (out / GOLDEN).read_text().splitlines()]
-    change(rows)
-    content = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
-    (out / GOLDEN).write_bytes(content)
-    manifest = json.loads((out / MANIFEST).read_text())
-    manifest["files"][GOLDEN] = hashlib.sha256(content).hexdigest()
-    (out / MANIFEST).write_text(json.dumps(manifest))
-    return open_bundle(out)
 
 
 @pytest.mark.parametrize("name", ["multiclass", "binary", "regression", "mixed"])
@@ -56,17 +41,18 @@ def test_honest_bundle_passes(name: str, request: pytest.FixtureRequest) -> None
 
 def test_last_bit_of_one_row_fails_and_is_named(regression: Packed, tmp_path: Path) -> None:
     """A recorded number that is one float32 off fails in every form, with row, got and expected."""
-    found: dict[str, float] = {}
+    real = regression.bundle.golden[3].prediction
+    assert isinstance(real, float)
+    other = real * (1 + 2**-23)
 
-    def change(rows: list[Any]) -> None:
-        found["real"] = rows[3]["prediction"]
-        rows[3]["prediction"] = found["other"] = rows[3]["prediction"] * (1 + 2**-23)
+    def change(rows: list[GoldenRow]) -> None:
+        rows[3] = replace(rows[3], prediction=other)
 
-    bundle = with_golden(regression, tmp_path / "bundle", change)
+    bundle = open_bundle(with_golden(regression, tmp_path, change))
     report = run(bundle, in_process(bundle))
     assert not report.passed
     groups = {group.name: group for group in report.groups}
-    wanted = f"row 0.prediction: got {found['real']!r}, expected {found['other']!r}"
+    wanted = f"row 0.prediction: got {real!r}, expected {other!r}"
     assert groups["golden rows, alone"].failures == [f"row 3: {wanted}"]
     assert groups["golden rows, columns shuffled"].failed == 2
     assert groups["golden rows, function-url"].failed == 3
@@ -77,10 +63,11 @@ def test_last_bit_of_one_row_fails_and_is_named(regression: Packed, tmp_path: Pa
 def test_other_label_fails_and_is_named(multiclass: Packed, tmp_path: Path) -> None:
     """A recorded label that is another one fails."""
 
-    def change(rows: list[Any]) -> None:
-        rows[0]["prediction"] = "barbera" if rows[0]["prediction"] != "barbera" else "barolo"
+    def change(rows: list[GoldenRow]) -> None:
+        other = "barbera" if rows[0].prediction != "barbera" else "barolo"
+        rows[0] = replace(rows[0], prediction=other)
 
-    bundle = with_golden(multiclass, tmp_path / "bundle", change)
+    bundle = open_bundle(with_golden(multiclass, tmp_path, change))
     report = run(bundle, in_process(bundle))
     groups = {group.name: group for group in report.groups}
     assert groups["golden rows, alone"].failed == 1

@@ -1,0 +1,1 @@
+"""How components talk: pub/sub requests and replies."""

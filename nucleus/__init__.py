@@ -1,0 +1,1 @@
+"""A Greengrass core device in one process, for development and tests; never shipped."""

@@ -1,0 +1,1 @@
+"""The event-stream wire format and its RPC protocol; no I/O in here."""

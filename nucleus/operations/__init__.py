@@ -1,0 +1,1 @@
+"""The IPC operations, one module for each family."""

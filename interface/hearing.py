@@ -26,7 +26,7 @@ class Listener:
     subscription ended or turned deaf; the listener is closed then.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (the keywords are for tests and settings)
         self,
         pubsub: PubSub,
         topic: str,

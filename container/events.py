@@ -15,7 +15,7 @@ from typing import Any, Literal
 from container.bodies import JSON_TYPE, OPTIONS, Query, decode_utf8, parse_body, parse_json
 from container.settings import Settings
 from model.bundle import PROBABILISTIC, Bundle, Prediction
-from model.errors import InputError, describe, input_error
+from model.errors import Fault, InputError, describe, input_error
 from model.manifest import Scalar
 
 _REASONS = {
@@ -33,11 +33,26 @@ _ENVELOPE = frozenset({"id", "replyTo", "deadlineMs"})
 
 _WRAPPED = _ENVELOPE | OPTIONS | {"body", "isBase64Encoded", "headers"}
 
+_MAX_ID_CHARACTERS = 256
+"""Of an `id`: it is echoed, and a reply has to fit the bus."""
+
 _LONGEST_NUMBER = -1.1754943508222875e-38
 """A float32 with as many characters as one can have in JSON."""
 
 _HEAD_BYTES = 1024
 """What a reply has besides its rows, at most."""
+
+
+class TooManyRowsError(InputError):
+    """A request of more rows than are served at once.
+
+    Attributes:
+        max_rows: how many are, so that a caller may split the request.
+    """
+
+    def __init__(self, n_rows: int, max_rows: int, expected: str) -> None:
+        super().__init__([Fault("too_many_rows", "records", f"{n_rows} rows", expected)])
+        self.max_rows = max_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +64,17 @@ class Door:
         multi_value_headers: whether an ALB wants its answer's headers as lists.
         id: to be echoed; None where the request had none.
         deadline_ms: when the request is void, in milliseconds since 1970; None where it never is.
+        reply_to: the topic that the answer is asked for at; None where none was named.
+        fault: what is wrong with one of these. The others are good, so that the refusal finds its
+            way to whoever waits for it.
     """
 
     form: Literal["direct", "api-gateway", "alb"] = "direct"
     multi_value_headers: bool = False
     id: str | int | None = None
     deadline_ms: float | None = None
+    reply_to: str | None = None
+    fault: InputError | None = None
 
     def respond(self, status: int, body: Mapping[str, Any]) -> dict[str, Any]:
         """The response of this form: a status, and a body as JSON value or, for HTTP, as text."""
@@ -96,12 +116,7 @@ def decode_event(event: object, max_bytes: int) -> object:
 
 
 def recognise(event: object) -> Door:
-    """The door that an event came through.
-
-    Raises:
-        InputError: `malformed_request`: an `id` or `deadlineMs` of a direct event is of a wrong
-            type. The answer then goes out through a plain `Door()`.
-    """
+    """The door that an event came through."""
     if not isinstance(event, dict):
         return Door()
     context = event.get("requestContext")
@@ -113,7 +128,19 @@ def recognise(event: object) -> Door:
             return Door(form="api-gateway")
     if not is_enveloped(event):
         return Door()
-    return Door(id=_id(event.get("id")), deadline_ms=_deadline(event.get("deadlineMs")))
+    faults: list[InputError] = []
+    found = {}
+    for name, check in (("id", _id), ("replyTo", _reply_to), ("deadlineMs", _deadline)):
+        try:
+            found[name] = check(event.get(name))
+        except InputError as error:
+            faults.append(error)
+    return Door(
+        id=found.get("id"),
+        reply_to=found.get("replyTo"),
+        deadline_ms=found.get("deadlineMs"),
+        fault=faults[0] if faults else None,
+    )
 
 
 def is_enveloped(event: Mapping[str, Any]) -> bool:
@@ -121,14 +148,26 @@ def is_enveloped(event: Mapping[str, Any]) -> bool:
     return "records" in event or "body" in event or ("columns" in event and "data" in event)
 
 
-def _id(value: object) -> str | int | None:
-    if value is None or (isinstance(value, str | int) and not isinstance(value, bool)):
+def _id(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > _MAX_ID_CHARACTERS:
+        observed, expected = f"text of {len(value)} characters", f"at most {_MAX_ID_CHARACTERS}"
+        raise input_error("malformed_request", "id", observed, expected)
+    if type(value) is int and value.bit_length() > 64:
+        raise input_error("malformed_request", "id", describe(value), "at most 64 bits")
+    if value is None or type(value) in {str, int}:
         return value
-    raise input_error("malformed_request", "id", describe(value), "text or a whole number")
+    expected = "text or a whole number"
+    raise input_error("malformed_request", "id", describe(value), expected)
 
 
-def _deadline(value: object) -> float | None:
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+def _reply_to(value: Any) -> Any:
+    if value is None or isinstance(value, str):
+        return value
+    raise input_error("malformed_request", "replyTo", describe(value), "a topic")
+
+
+def _deadline(value: Any) -> Any:
+    if value is None or type(value) in {int, float}:
         return value
     expected = "milliseconds since 1970"
     raise input_error("malformed_request", "deadlineMs", describe(value), expected)
@@ -138,7 +177,8 @@ def parse_query(event: Any, door: Door, settings: Settings) -> Query:
     """What the event asks.
 
     Raises:
-        InputError: see `container.bodies.parse_body`; and `too_many_rows`.
+        InputError: see `container.bodies.parse_body`.
+        TooManyRowsError: more than the settings allow.
     """
     if door.form != "direct":
         query = _parse(event, _query_string(event), settings)
@@ -156,8 +196,7 @@ def parse_query(event: Any, door: Door, settings: Settings) -> Query:
         expected = "an object with records, columns and data, or body; a list of rows, or one row"
         raise input_error("malformed_request", "event", describe(event), expected)
     if query.n_rows > settings.max_rows:
-        expected = f"at most {settings.max_rows}"
-        raise input_error("too_many_rows", "records", f"{query.n_rows} rows", expected)
+        raise TooManyRowsError(query.n_rows, settings.max_rows, f"at most {settings.max_rows}")
     return query
 
 
@@ -230,7 +269,8 @@ class ReplyShape:
         """Refuses what the task has no answer to, and more rows than a reply can hold.
 
         Raises:
-            InputError: `malformed_request`, `too_many_rows`.
+            InputError: `malformed_request`.
+            TooManyRowsError: a reply could not hold them.
         """
         if query.top_k is not None and not self._gives_probabilities:
             expected = "no topK: the model gives no probabilities"
@@ -245,7 +285,7 @@ class ReplyShape:
         most = max(1, (max_reply_bytes - _HEAD_BYTES) // row_bytes)
         if query.n_rows > most:
             expected = f"at most {most}, whose reply stays under {max_reply_bytes} bytes"
-            raise input_error("too_many_rows", "records", f"{query.n_rows} rows", expected)
+            raise TooManyRowsError(query.n_rows, most, expected)
 
     def _longest_row(self, top_k: int | None) -> int:
         """Bytes that a row can take of a reply: as JSON text inside JSON text, as HTTP wants it."""
@@ -282,18 +322,19 @@ def _likeliest(
 
 def error_body(error: InputError) -> dict[str, Any]:
     """The body of a refusal: the first fault's code, its text, and the faults one by one."""
-    return {
-        "error": {
-            "code": error.code,
-            "message": str(error),
-            "details": [
-                {
-                    "code": fault.code,
-                    "place": fault.place,
-                    "observed": fault.observed,
-                    "expected": fault.expected,
-                }
-                for fault in error.faults
-            ],
-        }
+    fields: dict[str, Any] = {
+        "code": error.code,
+        "message": str(error),
+        "details": [
+            {
+                "code": fault.code,
+                "place": fault.place,
+                "observed": fault.observed,
+                "expected": fault.expected,
+            }
+            for fault in error.faults
+        ],
     }
+    if isinstance(error, TooManyRowsError):
+        fields["maxRows"] = error.max_rows
+    return {"error": fields}

@@ -1,13 +1,17 @@
 """The Lambda handler of a bundle; the only place that knows status codes."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from container.bodies import Query
 from container.events import Door, ReplyShape, decode_event, error_body, parse_query, recognise
 from container.settings import Settings
-from model.bundle import DEFAULT_THRESHOLD, Bundle
+from model.bundle import DEFAULT_THRESHOLD, Bundle, Prediction
 from model.errors import InputError, input_error
 
 STATUS = {
@@ -43,42 +47,155 @@ class BusyError(Exception):
         self.retry_after_ms = retry_after_ms
 
 
-def make_handler(bundle: Bundle, settings: Settings) -> Handler:
-    """The function `(event, context) -> response` that serves a bundle.
+@dataclass(slots=True)
+class Exchange:
+    """An event on its way to its response.
+
+    Attributes:
+        door: how it came in; a plain one where not even that could be read.
+        query: what it asks, once that is known.
+        matrix: its rows as the model reads them; empty before.
+        response: what goes back, once that is known.
+    """
+
+    door: Door = field(default_factory=Door)
+    query: Query | None = None
+    matrix: "array[float]" = field(default_factory=lambda: array("f"))
+    response: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows it asks about."""
+        return 0 if self.query is None else self.query.n_rows
+
+    @property
+    def threshold(self) -> float:
+        """The threshold it asks for."""
+        chosen = None if self.query is None else self.query.threshold
+        return DEFAULT_THRESHOLD if chosen is None else chosen
+
+    def respond(self, status: int, body: Mapping[str, Any]) -> None:
+        """Sets the response."""
+        self.response = self.door.respond(status, body)
+
+
+class BundleHandler:
+    """Serves a bundle: called as Lambda calls a handler, or with all events that wait at once.
 
     It raises nothing: each event, also one of bytes that are no JSON, gets a response with a
     status. Events are JSON values, or the bytes of one.
     """
-    shape = ReplyShape(bundle)
 
-    def handle(event: object, context: object = None) -> dict[str, Any]:
+    def __init__(self, bundle: Bundle, settings: Settings) -> None:
+        self._bundle = bundle
+        self._settings = settings
+        self._shape = ReplyShape(bundle)
+
+    def __call__(self, event: object, context: object = None) -> dict[str, Any]:
+        """The response to one event."""
         del context  # the request's own deadline and id are in the event, on every door
-        door, n_rows = Door(), 0
-        try:
-            event = decode_event(event, settings.max_request_bytes)
-            door = recognise(event)
-            _check_deadline(door)
-            query = parse_query(event, door, settings)
-            n_rows = query.n_rows
-            shape.check(query, settings.max_reply_bytes)
-            threshold = DEFAULT_THRESHOLD if query.threshold is None else query.threshold
-            status, body = 200, shape.body(bundle.predict(query.rows, threshold), query)
-        except InputError as error:
-            status, body = STATUS[error.code], error_body(error)
-        except BusyError as error:
-            status, body = STATUS["busy"], _busy_body(error)
-        except Exception:
-            _log.exception("a request failed for a reason that is not the caller's")
-            status, body = STATUS["internal"], _INTERNAL
+        return self.answer([event])[0].response
+
+    def answer(self, events: Sequence[object]) -> list[Exchange]:
+        """The exchanges, in order; what can be predicted together is, as one matrix.
+
+        Each response is the one that its event would have got alone.
+        """
+        exchanges = [self._read(event) for event in events]
+        for group in _groups(exchanges, self._settings.max_rows):
+            self._predict(group)
         if _log.isEnabledFor(logging.DEBUG):
-            facts = {"request_id": door.id, "rows": n_rows, "status": status}
-            _log.debug("request", extra=facts)
-        return door.respond(status, body)
+            for one in exchanges:
+                status = one.response["statusCode"]
+                facts = {"request_id": one.door.id, "rows": one.n_rows, "status": status}
+                _log.debug("request", extra=facts)
+        return exchanges
 
-    return handle
+    def refuse(self, event: object, error: InputError | BusyError) -> Exchange:
+        """The exchange with an event that is not to be served, for a reason of its own."""
+        exchange = Exchange()
+        with contextlib.suppress(InputError):
+            exchange.door = recognise(decode_event(event, self._settings.max_request_bytes))
+        exchange.respond(*_status_and_body(error))
+        return exchange
+
+    def _read(self, event: object) -> Exchange:
+        """The event with its matrix, or else with the response that says what is wrong with it."""
+        exchange = Exchange()
+        try:
+            event = decode_event(event, self._settings.max_request_bytes)
+            exchange.door = recognise(event)
+            _check_envelope(exchange.door)
+            exchange.query = parse_query(event, exchange.door, self._settings)
+            self._shape.check(exchange.query, self._settings.max_reply_bytes)
+            exchange.matrix = self._bundle.encode(exchange.query.rows)
+        except Exception as error:
+            exchange.respond(*_status_and_body(error))
+        return exchange
+
+    def _predict(self, group: Sequence[Exchange]) -> None:
+        """Sets the responses to a group's events."""
+        matrix = group[0].matrix
+        if len(group) > 1:
+            matrix = array("f")
+            for one in group:
+                matrix.extend(one.matrix)
+        try:
+            prediction = self._bundle.predict_matrix(matrix, group[0].threshold)
+        except Exception as error:
+            if len(group) > 1:  # one of them may have done it; the others need not suffer
+                for one in group:
+                    self._predict([one])
+            else:
+                group[0].respond(*_status_and_body(error))
+            return
+        at = 0
+        for one in group:
+            rows = slice(at, at + one.n_rows)
+            at = rows.stop
+            probabilities = prediction.probabilities
+            part = Prediction(
+                prediction.predictions[rows],
+                None if probabilities is None else probabilities[rows],
+            )
+            assert one.query is not None
+            one.respond(200, self._shape.body(part, one.query))
 
 
-def _check_deadline(door: Door) -> None:
+def _groups(exchanges: Sequence[Exchange], max_rows: int) -> Iterator[list[Exchange]]:
+    """Those with a matrix, in groups that one call may predict: one threshold, few enough rows."""
+    waiting: dict[float, list[Exchange]] = {}
+    n_rows: dict[float, int] = {}
+    for one in exchanges:
+        if one.response:
+            continue
+        key = one.threshold
+        if key in waiting and n_rows[key] + one.n_rows > max_rows:
+            yield waiting.pop(key)
+            del n_rows[key]
+        waiting.setdefault(key, []).append(one)
+        n_rows[key] = n_rows.get(key, 0) + one.n_rows
+    yield from waiting.values()
+
+
+def make_handler(bundle: Bundle, settings: Settings) -> BundleHandler:
+    """The function `(event, context) -> response` that serves a bundle."""
+    return BundleHandler(bundle, settings)
+
+
+def _status_and_body(error: Exception) -> tuple[int, dict[str, Any]]:
+    match error:
+        case InputError():
+            return STATUS[error.code], error_body(error)
+        case BusyError():
+            return STATUS["busy"], _busy_body(error)
+    _log.error("a request failed for a reason that is not the caller's", exc_info=error)
+    return STATUS["internal"], _INTERNAL
+
+
+def _check_envelope(door: Door) -> None:
+    if door.fault is not None:
+        raise door.fault
     if door.deadline_ms is None:
         return
     now_ms = time.time() * 1000

@@ -75,7 +75,17 @@ class Bundle:
         Raises:
             InputError: the rows are not what the model takes; see `FeatureEncoder.encode`.
         """
-        return self.predict_matrix(self._encoder.encode(rows), threshold)
+        return self.predict_matrix(self.encode(rows), threshold)
+
+    def encode(self, rows: Rows) -> "array[float]":
+        """The rows as the model reads them: `(n * n_features,) float32`.
+
+        Matrices of several callers may be joined, and predicted as one.
+
+        Raises:
+            InputError: see `FeatureEncoder.encode`.
+        """
+        return self._encoder.encode(rows)
 
     def predict_matrix(
         self, matrix: "array[float]", threshold: float = DEFAULT_THRESHOLD

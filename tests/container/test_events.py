@@ -121,8 +121,8 @@ def test_envelope_is_read_beside_the_rows(id_: Any) -> None:
     """Beside records, a body, or columns and data (requests 5.1)."""
     forms: list[Event] = [{"records": []}, {"body": "[]"}, {"columns": [], "data": []}]
     for rows in forms:
-        door = recognise({**rows, "id": id_, "deadlineMs": 1.5})
-        assert door == Door(id=id_, deadline_ms=1.5)
+        door = recognise({**rows, "id": id_, "deadlineMs": 1.5, "replyTo": "a/b"})
+        assert door == Door(id=id_, deadline_ms=1.5, reply_to="a/b")
 
 
 def test_envelope_of_a_bare_row_is_its_features() -> None:
@@ -138,6 +138,9 @@ def test_envelope_of_a_bare_row_is_its_features() -> None:
         ("id", 1.5, "id: got 1.5, expected text or a whole number"),
         ("id", True, "id: got true, expected text or a whole number"),
         ("id", [], "id: got a list of 0, expected text or a whole number"),
+        ("id", "x" * 257, "id: got text of 257 characters, expected at most 256"),
+        ("id", 2**64, "id: got 18446744073709551616, expected at most 64 bits"),
+        ("replyTo", 5, "replyTo: got 5, expected a topic"),
         ("deadlineMs", "5", "deadlineMs: got '5', expected milliseconds since 1970"),
         ("deadlineMs", True, "deadlineMs: got true, expected milliseconds since 1970"),
         (
@@ -147,9 +150,14 @@ def test_envelope_of_a_bare_row_is_its_features() -> None:
         ),
     ],
 )
-def test_envelope_of_a_wrong_type_is_malformed(field: str, value: Any, text: str) -> None:
-    """It could not be honoured."""
-    assert refusal({"records": ROWS, field: value}) == f"malformed_request: {text}"
+def test_envelope_of_a_wrong_type_is_a_fault(field: str, value: Any, text: str) -> None:
+    """It could not be honoured; the fields that can be are kept, so that the answer arrives."""
+    good = {"id": "a", "replyTo": "topic/b", "deadlineMs": 5.0}
+    door = recognise({"records": ROWS, **good, field: value})
+    assert door.fault is not None
+    assert f"{door.fault.code}: {door.fault}" == f"malformed_request: {text}"
+    wanted = {**good, field: None}
+    assert {"id": door.id, "replyTo": door.reply_to, "deadlineMs": door.deadline_ms} == wanted
 
 
 # --- queries --------------------------------------------------------------------------------------

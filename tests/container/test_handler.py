@@ -2,8 +2,10 @@ import base64
 import json
 import logging
 import math
+import re
 import time
 from array import array
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,9 +17,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from container.bodies import CSV_TYPE
-from container.handler import STATUS, BusyError, make_handler
+from container.handler import STATUS, BundleHandler, BusyError, make_handler
 from container.settings import Settings
 from model.bundle import Bundle
+from model.engine import Engine
 from tests.conftest import ANSWERS, CULTIVARS, Packed, Packer, bits, in_memory
 from tests.container.conftest import ALB_FORMS, FORMS, Answer, Event, http_event
 
@@ -37,6 +40,13 @@ def fault(code: str, place: str, observed: str, expected: str) -> dict[str, Any]
     detail = {"code": code, "place": place, "observed": observed, "expected": expected}
     message = f"{place}: got {observed}, expected {expected}"
     return {"error": {"code": code, "message": message, "details": [detail]}}
+
+
+def too_many(n_rows: int, expected: str, *, max_rows: int) -> dict[str, Any]:
+    """The body of a refusal that says how many rows would do."""
+    body = fault("too_many_rows", "records", f"{n_rows} rows", expected)
+    body["error"]["maxRows"] = max_rows
+    return body
 
 
 def base64_of(content: bytes) -> str:
@@ -373,7 +383,7 @@ REFUSALS: list[tuple[Any, int, dict[str, Any]]] = [
     (
         {"records": [GOOD] * 10_001},
         413,
-        fault("too_many_rows", "records", "10001 rows", "at most 10000"),
+        too_many(10_001, "at most 10000", max_rows=10_000),
     ),
     (
         b" " * 6_291_457,
@@ -593,6 +603,95 @@ def test_request_is_logged_without_its_rows_and_only_for_debugging(
     facts = {name: vars(entry)[name] for name in ("request_id", "rows", "status")}
     assert facts == {"request_id": "a", "rows": 2, "status": 200}
     assert "123.456" not in str(vars(entry))
+
+
+# --- many at once ---------------------------------------------------------------------------------
+
+
+class CountingEngine:
+    """Passes on to a real engine; remembers how many rows each call had; breaks on 77."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.n_outputs = engine.n_outputs
+        self.calls: list[int] = []
+
+    def predict(self, matrix: "array[float]", n_rows: int) -> Sequence[float]:
+        self.calls.append(n_rows)
+        if 77.0 in matrix:
+            raise RuntimeError("no 77")
+        return self._engine.predict(matrix, n_rows)
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def counting(packed: Packed, **limits: int) -> tuple[BundleHandler, CountingEngine]:
+    engine = CountingEngine(packed.bundle._engine)
+    bundle = Bundle(packed.manifest, "digest", [], engine)
+    return make_handler(bundle, Settings(**limits)), engine
+
+
+def events_of(rows: Sequence[Any]) -> list[Event | bytes]:
+    """Good ones in several forms and sizes, bad ones between them."""
+    return [
+        {"records": rows[:3], "id": "a"},
+        {"records": [{**rows[0], "size": "acid"}], "id": "b"},
+        rows[3],
+        b"no JSON",
+        json.dumps({"records": rows[4:9], "id": 5}).encode(),
+        {"records": rows[9:11], "id": "late", "deadlineMs": 1},
+        {"records": rows[11:14], "threshold": 0.3, "id": "c"},
+        {"records": rows[14:16], "topK": 1, "id": "d"},
+        http_event("alb", json.dumps(rows[16:18])),
+    ]
+
+
+def without_time(response: dict[str, Any]) -> dict[str, Any]:
+    """A late request's answer says by how much it is late."""
+    text = re.sub(r"a deadline [0-9]+ ms ago", "a deadline N ms ago", json.dumps(response))
+    return dict(json.loads(text))
+
+
+def test_events_at_once_get_the_answers_that_each_gets_alone(mixed: Packed) -> None:
+    """To the last bit, the bad ones too; with one call for each threshold."""
+    handler, engine = counting(mixed)
+    events = events_of(mixed.rows)
+    alone = [handler(event) for event in events]
+    engine.calls.clear()
+    together = [exchange.response for exchange in handler.answer(events)]
+    assert [without_time(it) for it in together] == [without_time(it) for it in alone]
+    assert sorted(engine.calls) == [3, 3 + 1 + 5 + 2 + 2]
+
+
+def test_events_at_once_are_predicted_in_matrices_of_at_most_the_most_rows(mixed: Packed) -> None:
+    """Memory stays bounded, however many wait."""
+    handler, engine = counting(mixed, max_rows=10)
+    exchanges = handler.answer([{"records": mixed.rows[i : i + 4]} for i in range(0, 24, 4)])
+    assert engine.calls == [8, 8, 8]
+    labels, _ = in_memory(mixed, mixed.frame)
+    found = [label for it in exchanges for label in it.response["body"]["predictions"]]
+    assert found == labels[:24]
+
+
+def test_event_that_breaks_the_model_does_not_break_its_neighbours(mixed: Packed) -> None:
+    """What was to be predicted together is tried one by one."""
+    handler, _ = counting(mixed)
+    bad = {**GOOD, "size": 77.0}
+    found = handler.answer([[GOOD], [bad], [GOOD]])
+    assert [it.response["statusCode"] for it in found] == [200, 500, 200]
+    assert found[0].response == handler([GOOD])
+
+
+def test_refused_event_keeps_its_id_and_reply_topic(mixed: Packed) -> None:
+    """A busy component reads no more of a request than where its refusal has to go."""
+    handler, engine = counting(mixed)
+    event = json.dumps({"records": [GOOD], "id": "a", "replyTo": "t/1"}).encode()
+    exchange = handler.refuse(event, BusyError(50))
+    assert (exchange.door.reply_to, exchange.response["id"]) == ("t/1", "a")
+    assert code_of(exchange.response) == (429, "busy")
+    assert handler.refuse(b"no JSON", BusyError(50)).response["statusCode"] == 429
+    assert engine.calls == []
 
 
 # --- attacks --------------------------------------------------------------------------------------

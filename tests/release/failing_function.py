@@ -10,13 +10,12 @@ from model.bundle import Bundle
 from model.features import Rows
 
 
-def _predict(rows: Rows, threshold: float) -> NoReturn:
-    del threshold
+def _encode(rows: Rows) -> NoReturn:
     record = cast("list[dict[str, Any]]", rows)[0]
     if "busy" in record:
         raise BusyError(retry_after_ms=1500)
     raise ZeroDivisionError("a secret of the inside")
 
 
-_bundle = SimpleNamespace(manifest=lambda_function._bundle.manifest, predict=_predict)
+_bundle = SimpleNamespace(manifest=lambda_function._bundle.manifest, encode=_encode)
 handler = make_handler(cast("Bundle", _bundle), Settings())

@@ -8,7 +8,7 @@ from pathlib import Path
 LAMBDA_PAYLOAD_BYTES = 6 * 1024 * 1024
 """The largest synchronous request and reply. Source: AWS Lambda quotas."""
 
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 class SettingsError(ValueError):
@@ -44,9 +44,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """
     defaults = Settings()
     level = environment.get("EDGEXGB_LOG_LEVEL", defaults.log_level).upper()
-    if level not in _LEVELS:
+    if level not in LOG_LEVELS:
         raise SettingsError(
-            f"EDGEXGB_LOG_LEVEL: got {level!r}, expected one of {', '.join(_LEVELS)}"
+            f"EDGEXGB_LOG_LEVEL: got {level!r}, expected one of {', '.join(LOG_LEVELS)}"
         )
     return Settings(
         bundle=Path(environment.get("EDGEXGB_BUNDLE", str(defaults.bundle))),

@@ -1,0 +1,205 @@
+"""The component: a bundle behind the bus, from the first connection to the last reply.
+
+It never stays RUNNING and deaf. What may pass, such as a connection lost or a subscription gone
+deaf, is retried for seconds; what does not, and what no retry can heal, such as a token that the
+core device does not know any more, ends in an exit that is not 0, so that the nucleus starts the
+component anew. The nucleus itself restarts without delay, and gives up after three times: so the
+retries are spent in here.
+
+Source: aws-greengrass-nucleus 2.18, lifecyclemanager/Lifecycle.java.
+"""
+
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from container.configuration import Configuration, parse_configuration
+from container.handler import BundleHandler, make_handler
+from container.logs import configure_logging
+from container.service import BundleService
+from container.settings import Settings, SettingsError
+from interface.bridge import Bridge
+from interface.errors import NotPermittedError, TokenRefusedError, TransportError
+from interface.greengrass import CoreDevice
+from model.bundle import Bundle
+
+RETRY_FOR_S = 10.0
+"""How long a lost connection is retried before the component gives up."""
+
+_HEALTHY_S = 30.0
+_RECHECK_MS = 1000
+_FINISH_S = 5.0
+"""For what is in flight when the component is told to stop; a nucleus kills it 15 s after."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    session: object
+    error: TransportError
+
+
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    pass
+
+
+_Event = _Lost | _Changed | _Stop
+
+
+class Component:
+    """Serves a bundle over the bus until it is told to stop, or cannot."""
+
+    def __init__(
+        self, bundle: Bundle, settings: Settings, connect: Callable[[], CoreDevice]
+    ) -> None:
+        """Takes an open bundle; `connect` makes a new connection each time."""
+        self._bundle = bundle
+        self._settings = settings
+        self._connect = connect
+        # Its `put` may be called from a signal handler, which may interrupt anything.
+        self._events: SimpleQueue[_Event] = SimpleQueue()
+
+    def stop(self) -> None:
+        """Has `run` finish what is in flight and return; may be called from a signal handler."""
+        self._events.put(_Stop())
+
+    def run(self) -> int:
+        """Serves; the exit code: 0 where it was told to stop, else 1."""
+        end = time.monotonic() + RETRY_FOR_S
+        pause_s = 0.1
+        while True:
+            began = time.monotonic()
+            try:
+                with contextlib.closing(self._connect()) as device:
+                    self._serve(device)
+            except (TokenRefusedError, NotPermittedError, SettingsError) as error:
+                _log.error("giving up", extra=_fields(error))
+                return 1
+            except TransportError as error:
+                now = time.monotonic()
+                if now - began > _HEALTHY_S:
+                    end, pause_s = now + RETRY_FOR_S, 0.1
+                if now > end:
+                    _log.error("giving up", extra=_fields(error))
+                    return 1
+                _log.warning("trying again", extra=_fields(error))
+            else:
+                return 0
+            pause_s = min(2.0, pause_s * 2)
+            if self._stopped_within(pause_s * random.uniform(0.5, 1.0)):  # noqa: S311
+                return 0
+
+    def _stopped_within(self, seconds: float) -> bool:
+        """Whether `stop` is called while we wait; other events are of a connection that is gone."""
+        end = time.monotonic() + seconds
+        with contextlib.suppress(Empty):
+            while (left := end - time.monotonic()) > 0:
+                if isinstance(self._events.get(timeout=left), _Stop):
+                    return True
+        return False
+
+    def _serve(self, device: CoreDevice) -> None:
+        """Serves on one connection until it is told to stop.
+
+        Raises:
+            TransportError: it can serve no longer.
+            SettingsError: the configuration it started with is no good.
+        """
+        configuration = parse_configuration(device.get_configuration(), self._settings)
+        configure_logging(configuration.serving.log_level)
+        service = BundleService(self._handler(configuration), configuration.result_topic)
+        bridge = Bridge(
+            device,
+            configuration.request_topic,
+            service,
+            configuration.limits,
+            lambda error: self._events.put(_Lost(device, error)),
+        )
+        session = _Session(device, bridge, service, configuration)
+        try:
+            bridge.open()
+            device.follow_configuration(lambda: self._events.put(_Changed()))
+            device.follow_updates(session.ask)
+            device.report_running()
+            topics = {
+                "request_topic": configuration.request_topic,
+                "result_topic": configuration.result_topic,
+            }
+            _log.info("running", extra=topics)
+            self._follow(session)
+        finally:
+            if not bridge.close(_FINISH_S):
+                _log.warning("requests in flight were not answered")
+
+    def _follow(self, session: "_Session") -> None:
+        while True:
+            match self._events.get():
+                case _Stop():
+                    _log.info("stopping", extra={"in_flight": session.bridge.pending})
+                    return
+                case _Lost(device, error) if device is session.device:
+                    raise error
+                case _Changed():
+                    self._adopt(session)
+
+    def _adopt(self, session: "_Session") -> None:
+        """Puts a new configuration to use; keeps the current one where the new one is no good."""
+        current = session.configuration
+        try:
+            wanted = parse_configuration(session.device.get_configuration(), self._settings)
+            if wanted == current:
+                return
+            if wanted.request_topic != current.request_topic:
+                session.bridge.move(wanted.request_topic)
+        except (SettingsError, NotPermittedError) as error:
+            _log.error("keeping the configuration", extra=_fields(error))
+            return
+        configure_logging(wanted.serving.log_level)
+        session.service.adopt(self._handler(wanted), wanted.result_topic)
+        session.bridge.reconfigure(wanted.limits)
+        session.configuration = wanted
+        _log.info("configuration changed")
+
+    def _handler(self, configuration: Configuration) -> BundleHandler:
+        return make_handler(self._bundle, configuration.serving)
+
+
+@dataclass(slots=True)
+class _Session:
+    """What serves on one connection."""
+
+    device: CoreDevice
+    bridge: Bridge
+    service: BundleService
+    configuration: Configuration
+    _first_asked: tuple[str, float] = ("", 0.0)
+
+    def ask(self, deployment_id: str) -> int:
+        """In how many milliseconds the nucleus should ask again; 0 where it may update now.
+
+        Requests in flight hold up an update, but not for ever.
+        """
+        now = time.monotonic()
+        if self._first_asked[0] != deployment_id:
+            self._first_asked = (deployment_id, now)
+        waited_s = now - self._first_asked[1]
+        pending = self.bridge.pending
+        if pending == 0 or waited_s >= self.configuration.defer_update_s:
+            return 0
+        _log.info("update deferred", extra={"in_flight": pending})
+        return _RECHECK_MS
+
+
+def _fields(error: Exception) -> dict[str, str]:
+    return {"code": getattr(error, "code", "settings"), "error": str(error)}

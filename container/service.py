@@ -1,0 +1,77 @@
+"""The handler on the bus: requests as they arrive to replies as they leave.
+
+The bridge brings whatever waits, and publishes what comes back; here is decided where each answer
+goes, and what is said in place of one that the bus would not take.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from container.handler import BundleHandler, BusyError, Exchange
+from interface.bridge import Answer
+from interface.envelope import check_reply_topic
+from interface.errors import EnvelopeError
+from model.errors import input_error
+
+
+class BundleService:
+    """Answers requests from the bus with one bundle's handler; see `interface.bridge.Service`."""
+
+    def __init__(self, handler: BundleHandler, result_topic: str) -> None:
+        """Takes the handler and the topic under which replies go out."""
+        self._serving = (handler, result_topic)
+
+    def adopt(self, handler: BundleHandler, result_topic: str) -> None:
+        """Answers with another handler, and at another topic, from the next request on."""
+        self._serving = (handler, result_topic)
+
+    def answer(self, payloads: Sequence[bytes]) -> Sequence[Answer]:
+        """The reply to each request, in order."""
+        handler, result_topic = self._serving
+        exchanges = handler.answer(payloads)
+        return [
+            _address(handler, result_topic, exchange, payload)
+            for exchange, payload in zip(exchanges, payloads, strict=True)
+        ]
+
+    def refuse(self, payload: bytes, retry_after_ms: int) -> Answer:
+        """The reply `busy`."""
+        handler, result_topic = self._serving
+        exchange = handler.refuse(payload, BusyError(retry_after_ms))
+        return _address(handler, result_topic, exchange, payload)
+
+    def too_large(self, answer: Answer, max_bytes: int) -> Answer:
+        """A reply that says so in place of one that the bus would not take.
+
+        A refusal keeps its code, and gives up its details one by one, then its text.
+        """
+        response = json.loads(answer.payload)
+        error = response["body"].get("error")
+        if error is None:
+            text = f"reply: got {len(answer.payload)} bytes, expected at most {max_bytes}"
+            error = {"code": "too_many_rows", "message": text, "details": []}
+            response.update(statusCode=413, body={"error": error})
+        while len(payload := _encode(response)) > max_bytes and error["details"]:
+            error["details"].pop()
+        if len(payload) > max_bytes:
+            error["message"] = "the text is longer than a message may be"
+            payload = _encode(response)
+        return Answer(answer.topic, payload)
+
+
+def _address(
+    handler: BundleHandler, result_topic: str, exchange: Exchange, payload: bytes
+) -> Answer:
+    """The response on its way to where the request wants it; to the result topic if it may not."""
+    try:
+        topic = check_reply_topic(exchange.door.reply_to, result_topic)
+    except EnvelopeError as error:
+        fault = input_error("malformed_request", error.place, error.observed, error.expected)
+        exchange = handler.refuse(payload, fault)
+        topic = result_topic
+    return Answer(topic, _encode(exchange.response))
+
+
+def _encode(response: dict[str, Any]) -> bytes:
+    return json.dumps(response, allow_nan=False, separators=(",", ":")).encode()

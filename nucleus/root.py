@@ -1,0 +1,180 @@
+"""The directory of a core device: what is where, and who holds it.
+
+device.lock                   held while a device runs; says which
+status.json                   the components and their states
+ipc.socket                    where components connect
+cli_ipc_info/user-UID         how tools of this user connect, as greengrass-cli expects it
+config/effectiveConfig.json   the components' configuration
+logs/ work/ packages/         as on a real device
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+SOCKET_PATH_BYTES = 107
+"""The longest path of a Unix socket. Source: unix(7), `sun_path`."""
+
+
+_LOCK_S = 0.5
+"""Whoever only looks whether a device runs holds the lock for an instant."""
+
+
+class DeviceError(Exception):
+    """A core device cannot be started or found; the text says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRoot:
+    """The paths under one root."""
+
+    path: Path
+
+    @property
+    def socket(self) -> Path:
+        """Where components connect; elsewhere where the root's path is too long for a socket."""
+        path = self.path.resolve() / "ipc.socket"
+        if len(os.fsencode(path)) <= SOCKET_PATH_BYTES:
+            return path
+        name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"edgexgb-{os.getuid()}-{name}" / "ipc.socket"
+
+    @property
+    def configuration(self) -> Path:
+        """The file of the components' configuration."""
+        return self.path / "config" / "effectiveConfig.json"
+
+    def log(self, component: str) -> Path:
+        """A component's log."""
+        return self.path / "logs" / f"{component}.log"
+
+    def work(self, component: str) -> Path:
+        """A component's working directory."""
+        return self.path.resolve() / "work" / component
+
+    @contextlib.contextmanager
+    def hold(self, facts: Mapping[str, object]) -> Iterator[None]:
+        """Holds the root for one device; the kernel lets go of it however the device ends.
+
+        Raises:
+            DeviceError: another device holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "device.lock").open("a+") as file:
+            end = time.monotonic() + _LOCK_S
+            while not _locked(file, fcntl.LOCK_EX):
+                if time.monotonic() > end:
+                    text = f"{self.path}: got a core device that runs, expected none"
+                    raise DeviceError(f"{text}; `edgexgb device stop` ends it")
+                time.sleep(0.02)
+            file.truncate(0)
+            json.dump({"pid": os.getpid(), **facts}, file)
+            file.flush()
+            try:
+                yield
+            finally:
+                file.truncate(0)
+
+    def holder(self) -> dict[str, Any] | None:
+        """What the device that runs here said of itself; None where none runs."""
+        try:
+            with (self.path / "device.lock").open() as file:
+                if not _locked(file, fcntl.LOCK_SH):
+                    facts = json.loads(file.read() or "{}")
+                    return facts if facts.get("pid") else None
+        except FileNotFoundError:
+            pass
+        return None
+
+    def running(self) -> dict[str, Any]:
+        """What the device that runs here said of itself.
+
+        Raises:
+            DeviceError: none runs.
+        """
+        holder = self.holder()
+        if holder is None:
+            expected = "one; `edgexgb device start` starts it"
+            raise DeviceError(f"{self.path}: got no core device that runs, expected {expected}")
+        return holder
+
+    def write_status(self, status: Mapping[str, object]) -> None:
+        """Replaces the status."""
+        write_json(self.path / "status.json", status)
+
+    def read_status(self) -> dict[str, Any]:
+        """The status that a running device wrote last.
+
+        Raises:
+            DeviceError: no device runs.
+        """
+        self.running()
+        return read_json(self.path / "status.json")
+
+    def write_tools_token(self, token: str) -> None:
+        """Has tools of this user find socket and token.
+
+        Source: aws-greengrass-cli, `NucleusAdapterIpcClientImpl`: file and field names.
+        """
+        fields = {"cli_auth_token": token, "domain_socket_path": str(self.socket)}
+        write_json(self._tools_file, fields, mode=0o600)
+
+    def read_tools_token(self) -> tuple[str, str]:
+        """The socket's path and this user's token.
+
+        Raises:
+            DeviceError: no device runs here, or it wrote none.
+        """
+        fields = read_json(self._tools_file)
+        try:
+            return fields["domain_socket_path"], fields["cli_auth_token"]
+        except KeyError as error:
+            raise DeviceError(
+                f"{self._tools_file}: got no {error}, expected a core device's file"
+            ) from error
+
+    @property
+    def _tools_file(self) -> Path:
+        return self.path / "cli_ipc_info" / f"user-{os.getuid()}"
+
+
+def _locked(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def write_json(path: Path, value: object, *, mode: int = 0o644) -> None:
+    """Replaces a file, so that whoever reads it sees the old content or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
+        json.dump(value, file, indent=2)
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file.
+
+    Raises:
+        DeviceError: there is none, or it holds no object.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DeviceError(f"{path}: got no such file, expected a core device's file") from error
+    except (ValueError, OSError) as error:
+        raise DeviceError(f"{path}: got {error}, expected a core device's file") from error
+    if not isinstance(value, dict):
+        raise DeviceError(f"{path}: got a {type(value).__name__}, expected an object")
+    return value

@@ -1,0 +1,125 @@
+import json
+from typing import Any
+
+import pytest
+
+from container.handler import make_handler
+from container.service import BundleService
+from container.settings import Settings
+from interface.bridge import Answer
+from tests.conftest import Packed, in_memory
+
+RESULTS = "edgexgb/results"
+
+
+@pytest.fixture(scope="module")
+def service(multiclass: Packed) -> BundleService:
+    """The wine bundle on the bus, with messages of 6 KiB."""
+    return BundleService(make_handler(multiclass.bundle, Settings(max_reply_bytes=6144)), RESULTS)
+
+
+def request(rows: object, **envelope: object) -> bytes:
+    return json.dumps({"records": rows, **envelope}).encode()
+
+
+def test_each_reply_goes_where_its_request_wants_it(
+    multiclass: Packed, service: BundleService
+) -> None:
+    """To the result topic, or one under it (requests 8.1)."""
+    rows = multiclass.rows
+    answers = service.answer(
+        [
+            request(rows[:2], id="a"),
+            request(rows[2:3], id="b", replyTo=f"{RESULTS}/me"),
+            b"\xff",
+            request(rows[3:4]),
+        ]
+    )
+    assert [answer.topic for answer in answers] == [RESULTS, f"{RESULTS}/me", RESULTS, RESULTS]
+    replies = [json.loads(answer.payload) for answer in answers]
+    assert [reply.get("id") for reply in replies] == ["a", "b", None, None]
+    labels, _ = in_memory(multiclass, multiclass.frame)
+    good = [replies[0], replies[1], replies[3]]
+    assert [label for it in good for label in it["body"]["predictions"]] == labels[:4]
+    assert replies[2]["body"]["error"]["code"] == "malformed_request"
+
+
+@pytest.mark.parametrize(
+    ("reply_to", "text"),
+    [
+        ("elsewhere", "replyTo: got 'elsewhere', expected a topic under edgexgb/results/"),
+        ("edgexgb/results/+", "replyTo: got 'edgexgb/results/+', expected a topic under"),
+        ("edgexgb/results/", "replyTo: got 'edgexgb/results/', expected a topic under"),
+        ("edgexgb/resultsX/a", "replyTo: got 'edgexgb/resultsX/a', expected a topic under"),
+        (f"{RESULTS}/{'a' * 300}", "replyTo: got a topic of 316 characters, expected at most 256"),
+        (5, "replyTo: got 5, expected a topic"),
+    ],
+)
+def test_reply_topic_elsewhere_is_refused_at_the_result_topic(
+    reply_to: Any, text: str, multiclass: Packed, service: BundleService
+) -> None:
+    """Else whoever may ask could have us write to any topic that we may write to."""
+    (answer,) = service.answer([request(multiclass.rows[:1], id=1, replyTo=reply_to)])
+    reply = json.loads(answer.payload)
+    assert (answer.topic, reply["id"], reply["statusCode"]) == (RESULTS, 1, 400)
+    assert reply["body"]["error"]["message"].startswith(text)
+
+
+def test_busy_reply_goes_where_the_request_wants_it(service: BundleService) -> None:
+    """With the time after which to come back."""
+    answer = service.refuse(request([], id="a", replyTo=f"{RESULTS}/me"), 70)
+    reply = json.loads(answer.payload)
+    assert (answer.topic, reply["id"], reply["statusCode"]) == (f"{RESULTS}/me", "a", 429)
+    assert reply["body"]["error"]["retryAfterMs"] == 70
+
+
+def test_request_whose_reply_would_not_fit_says_how_many_rows_would(
+    multiclass: Packed, service: BundleService
+) -> None:
+    """And that many do fit (requests 8.3)."""
+    rows = list(multiclass.rows)
+    (answer,) = service.answer([request(rows, id="a")])
+    error = json.loads(answer.payload)["body"]["error"]
+    assert error["code"] == "too_many_rows"
+    (answer,) = service.answer([request(rows[: error["maxRows"]], id="a")])
+    assert json.loads(answer.payload)["statusCode"] == 200
+    assert len(answer.payload) <= 6144
+
+
+def test_refusal_that_is_too_long_loses_details_then_its_text(service: BundleService) -> None:
+    """Its code is the last to go."""
+    (answer,) = service.answer([request([{f"no-such-{i}-{'x' * 60}": 1 for i in range(40)}])])
+    assert len(answer.payload) > 2500
+    full = json.loads(answer.payload)["body"]["error"]
+    cut = service.too_large(answer, 2500)
+    error = json.loads(cut.payload)["body"]["error"]
+    assert len(cut.payload) <= 2500
+    assert 0 < len(error["details"]) < len(full["details"])
+    assert error["message"] == full["message"]
+    least = json.loads(service.too_large(answer, 150).payload)
+    assert least["statusCode"] == 400
+    assert least["body"]["error"] == {
+        "code": "missing_feature",
+        "message": "the text is longer than a message may be",
+        "details": [],
+    }
+
+
+def test_good_reply_that_is_too_long_becomes_an_error(service: BundleService) -> None:
+    """The bus would close the connection over it."""
+    payload = json.dumps({"id": 5, "statusCode": 200, "body": {"predictions": [0] * 500}}).encode()
+    found = service.too_large(Answer("a/b", payload), 1000)
+    assert found.topic == "a/b"
+    reply = json.loads(found.payload)
+    assert (reply["id"], reply["statusCode"]) == (5, 413)
+    text = f"reply: got {len(payload)} bytes, expected at most 1000"
+    assert reply["body"]["error"] == {"code": "too_many_rows", "message": text, "details": []}
+
+
+def test_adopted_handler_and_topic_serve_from_then_on(multiclass: Packed, binary: Packed) -> None:
+    """As the configuration has it after a change."""
+    service = BundleService(make_handler(multiclass.bundle, Settings()), RESULTS)
+    service.adopt(make_handler(binary.bundle, Settings()), "other")
+    (answer,) = service.answer([request(binary.rows[:1])])
+    assert answer.topic == "other"
+    assert json.loads(answer.payload)["body"]["model"]["name"] == "breast-cancer"

@@ -1,0 +1,109 @@
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from nucleus.root import DeviceError, DeviceRoot
+
+
+def test_held_root_says_who_holds_it(tmp_path: Path) -> None:
+    """And nobody, once it is let go."""
+    root = DeviceRoot(tmp_path / "device")
+    assert root.holder() is None
+    with root.hold({"personality": "lite"}):
+        assert root.holder() == {"pid": os.getpid(), "personality": "lite"}
+        assert root.running()["personality"] == "lite"
+    assert root.holder() is None
+    with pytest.raises(DeviceError) as caught:
+        root.running()
+    assert str(caught.value) == (
+        f"{tmp_path}/device: got no core device that runs, "
+        "expected one; `edgexgb device start` starts it"
+    )
+
+
+def test_root_is_held_by_one_device(tmp_path: Path) -> None:
+    """A second one would take its socket away."""
+    with DeviceRoot(tmp_path).hold({}), pytest.raises(DeviceError) as caught:
+        DeviceRoot(tmp_path).hold({}).__enter__()
+    assert str(caught.value) == (
+        f"{tmp_path}: got a core device that runs, expected none; `edgexgb device stop` ends it"
+    )
+
+
+def test_root_of_a_killed_device_is_free(tmp_path: Path) -> None:
+    """The kernel lets go of the lock."""
+    code = (
+        "import sys, pathlib, nucleus.root as r\n"
+        "with r.DeviceRoot(pathlib.Path(sys.argv[1])).hold({}):\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as device:
+        assert device.stdout is not None
+        assert device.stdout.readline() == b"held\n"
+        assert DeviceRoot(tmp_path).running()["pid"] == device.pid
+        device.kill()
+    assert DeviceRoot(tmp_path).holder() is None
+    with DeviceRoot(tmp_path).hold({}):
+        pass
+
+
+def test_socket_of_a_deep_root_is_elsewhere_and_fits(tmp_path: Path) -> None:
+    """The same place each time, and one that the kernel takes."""
+    deep = DeviceRoot(tmp_path / ("d" * 120))
+    assert deep.socket == DeviceRoot(tmp_path / ("d" * 120)).socket
+    assert deep.socket.is_relative_to(tempfile.gettempdir())
+    deep.socket.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(deep.socket))
+    deep.socket.unlink()
+    deep.socket.parent.rmdir()
+    near = DeviceRoot(Path("/tmp"))
+    assert near.socket == Path("/tmp/ipc.socket").resolve()
+
+
+def test_tools_of_this_user_alone_read_the_token(tmp_path: Path) -> None:
+    """In greengrass-cli's form."""
+    root = DeviceRoot(tmp_path)
+    root.write_tools_token("SECRET")
+    assert root.read_tools_token() == (str(root.socket), "SECRET")
+    (file,) = (tmp_path / "cli_ipc_info").iterdir()
+    assert file.name == f"user-{os.getuid()}"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"{", "Expecting property name enclosed in double quotes"),
+        (b"[]", "got a list, expected an object"),
+        (b"{}", "got no 'domain_socket_path', expected a core device's file"),
+    ],
+)
+def test_damaged_file_is_named(content: bytes, text: str, tmp_path: Path) -> None:
+    """No traceback for a file that someone edited."""
+    root = DeviceRoot(tmp_path)
+    root.write_tools_token("SECRET")
+    file = tmp_path / "cli_ipc_info" / f"user-{os.getuid()}"
+    file.write_bytes(content)
+    with pytest.raises(DeviceError) as caught:
+        root.read_tools_token()
+    assert str(caught.value).startswith(str(file))
+    assert text in str(caught.value)
+
+
+def test_status_is_of_a_device_that_runs(tmp_path: Path) -> None:
+    """What an earlier device left there is not shown."""
+    root = DeviceRoot(tmp_path)
+    root.write_status({"components": []})
+    with pytest.raises(DeviceError):
+        root.read_status()
+    with root.hold({}):
+        assert root.read_status() == {"components": []}

@@ -1,0 +1,67 @@
+"""A component's files, put where its scripts expect them.
+
+The user's directory has `COMPONENT/VERSION/FILE`, as greengrass-cli's `--artifactDir`; nothing is
+downloaded.
+"""
+
+import logging
+import shutil
+import zipfile
+from pathlib import Path
+
+from nucleus.interpolation import ComponentPaths
+from nucleus.recipe import Artifact, Manifest, Recipe
+from nucleus.recipe_text import RecipeError
+from nucleus.root import DeviceRoot
+
+_log = logging.getLogger(__name__)
+
+
+def component_paths(root: DeviceRoot, recipe: Recipe) -> ComponentPaths:
+    """Where a component's files are, whether they are there yet or not.
+
+    Source: AWS IoT Greengrass V2 developer guide, recipe variables.
+    """
+    packages = root.path.resolve() / "packages"
+    part = Path(recipe.name) / str(recipe.version)
+    return ComponentPaths(
+        artifacts=str(packages / "artifacts" / part),
+        artifacts_unarchived=str(packages / "artifacts-unarchived" / part),
+        work=str(root.work(recipe.name)),
+    )
+
+
+def local_files(directory: Path | None, recipe: Recipe) -> dict[str, Path]:
+    """The files that the user has for a component, by name."""
+    if directory is None:
+        return {}
+    here = directory / recipe.name / str(recipe.version)
+    return {path.name: path for path in sorted(here.glob("*")) if path.is_file()}
+
+
+def place_artifacts(manifest: Manifest, files: dict[str, Path], paths: ComponentPaths) -> None:
+    """Copies and unpacks what a manifest names, in place of what an earlier start left there.
+
+    Raises:
+        RecipeError: a file that is to be unpacked is no zip file.
+    """
+    kept, unpacked = Path(paths.artifacts), Path(paths.artifacts_unarchived)
+    for directory in (kept, unpacked):
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+    for i, artifact in enumerate(manifest.artifacts):
+        if artifact.scheme == "docker":
+            _log.info("%s: not pulled; the image has to be there", artifact.uri)
+            continue
+        shutil.copy2(files[artifact.file_name], kept)
+        if artifact.unarchive:
+            _unpack(artifact, kept, unpacked, f"{manifest.place}.Artifacts[{i}].URI")
+
+
+def _unpack(artifact: Artifact, kept: Path, unpacked: Path, place: str) -> None:
+    file = kept / artifact.file_name
+    try:
+        with zipfile.ZipFile(file) as archive:
+            archive.extractall(unpacked / file.stem)
+    except zipfile.BadZipFile as error:
+        raise RecipeError(place, f"{artifact.file_name!r} ({error})", "a zip file") from error

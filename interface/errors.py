@@ -49,6 +49,12 @@ class DeafError(TransportError):
     code = "deaf"
 
 
+class ServiceFailedError(TransportError):
+    """What answers requests broke its contract; nobody can say what it would do next."""
+
+    code = "service_failed"
+
+
 class EnvelopeError(ValueError):
     """A message is not what docs/requests.md says.
 

@@ -5,10 +5,14 @@ pub/sub daemon, and publishing still succeeds. So a listener publishes probes to
 takes a probe that does not come back for the loss of the subscription. Any message proves as much
 as a probe does, so none is sent where messages flow.
 
+A probe is no message for anybody: listeners pass over those of others, too.
+
 Source: aws-greengrass-lite 2.6, observed running.
 """
 
+import contextlib
 import logging
+import re
 import threading
 import time
 import uuid
@@ -16,14 +20,16 @@ import uuid
 from interface.errors import DeafError, NotPermittedError, TransportError
 from interface.pubsub import Deliver, Lost, PubSub, Subscription
 
+_PROBE = re.compile(rb'\{"probe":"[0-9a-f]{32}"\}')
+
 _log = logging.getLogger(__name__)
 
 
 class Listener:
     """Hears a topic, and notices when it no longer does.
 
-    `deliver` gets every message but the listener's own probes. `lost` is told once, whether the
-    subscription ended or turned deaf; the listener is closed then.
+    `deliver` gets every message but probes. `lost` is told once, whether the subscription ended or
+    turned deaf; the listener is closed then.
     """
 
     def __init__(  # noqa: PLR0913  (the keywords are for tests and settings)
@@ -34,7 +40,7 @@ class Listener:
         lost: Lost,
         *,
         probe_every_s: float = 5.0,
-        probe_timeout_s: float = 2.0,
+        probe_timeout_s: float = 5.0,
         must_prove: bool = True,
     ) -> None:
         """Subscribes, and proves once that the subscription hears.
@@ -45,14 +51,16 @@ class Listener:
             deliver: see `PubSub.subscribe`.
             lost: see `PubSub.subscribe`.
             probe_every_s: of silence, after which the listener asks itself.
-            probe_timeout_s: how long one probe may take; a second one is sent before giving up.
+            probe_timeout_s: how long one probe may take; a second one is sent before giving up. On
+                nucleus lite, one component that does not read stalls the bus for 5 s.
             must_prove: whether not being permitted to publish probes is an error; else the listener
                 does without them.
 
         Raises:
             DeafError: the probes did not arrive.
             NotPermittedError: to subscribe, or to publish the probe.
-            TransportError: anything else that subscribing or publishing may raise.
+            TransportError: anything else that subscribing or publishing may raise, or that ended
+                the subscription meanwhile; `lost` is not told of it.
         """
         self.topic = topic
         self._pubsub = pubsub
@@ -60,23 +68,32 @@ class Listener:
         self._lost = lost
         self._every_s = probe_every_s
         self._timeout_s = probe_timeout_s
-        self._mark = b'{"probe":"' + uuid.uuid4().hex.encode() + b'"}'
+        self._probe = b'{"probe":"' + uuid.uuid4().hex.encode() + b'"}'
         self._heard = threading.Event()
         self._closed = threading.Event()
-        self._ending = threading.Lock()
+        self._guard = threading.Lock()
+        self._is_proving = True
+        self._error: TransportError | None = None
         self._subscription: Subscription = pubsub.subscribe(topic, self._hear, self._end)
+        may_probe = True
         try:
             self._prove()
         except NotPermittedError:
+            may_probe = False
             if must_prove:
                 self._stop()
                 raise
             _log.warning("not permitted to probe", extra={"topic": topic})
-            return
         except BaseException:
             self._stop()
             raise
-        threading.Thread(target=self._watch, name=f"probe {topic}", daemon=True).start()
+        with self._guard:
+            self._is_proving = False
+            error = self._error
+        if error is not None:
+            raise error
+        if may_probe:
+            threading.Thread(target=self._watch, name=f"probe {topic}", daemon=True).start()
 
     def close(self) -> None:
         """Ends the subscription; `lost` is not told any more."""
@@ -84,7 +101,7 @@ class Listener:
 
     def _stop(self) -> bool:
         """Whether this call was the one that stopped it."""
-        with self._ending:
+        with self._guard:
             if self._closed.is_set():
                 return False
             self._closed.set()
@@ -93,32 +110,38 @@ class Listener:
 
     def _hear(self, payload: bytes) -> None:
         self._heard.set()
-        if payload != self._mark and not self._closed.is_set():
+        if not self._closed.is_set() and not _PROBE.fullmatch(payload):
             self._deliver(payload)
 
     def _end(self, error: TransportError) -> None:
-        with self._ending:
+        with self._guard:
             if self._closed.is_set():
                 return
             self._closed.set()
+            self._error = error
+            is_proving = self._is_proving
         self._heard.set()  # wakes whoever waits for a probe
-        self._lost(error)
+        if not is_proving:  # else the constructor raises it
+            self._lost(error)
 
     def _prove(self) -> None:
-        """Publishes probes until one arrives.
+        """Publishes probes until something arrives.
 
         Raises:
-            DeafError: none did.
-            TransportError: the subscription ended, or publishing failed.
+            DeafError: nothing did.
+            TransportError: publishing failed, or the subscription ended.
         """
         for _ in range(2):
-            end = time.monotonic() + self._timeout_s
             self._heard.clear()
-            self._pubsub.publish(self.topic, self._mark).result(self._timeout_s)
+            if self._error is not None:
+                raise self._error
+            end = time.monotonic() + self._timeout_s
+            with contextlib.suppress(TimeoutError):  # not taken is as good as not heard
+                self._pubsub.publish(self.topic, self._probe).result(self._timeout_s)
             if self._heard.wait(max(0.0, end - time.monotonic())):
                 return
-        waited = 2 * self._timeout_s
-        raise DeafError(f"{self.topic}: got no probe back in {waited:g} s, expected it at once")
+        waited_s = 2 * self._timeout_s
+        raise DeafError(f"{self.topic}: got no probe back in {waited_s:g} s, expected it at once")
 
     def _watch(self) -> None:
         while not self._closed.is_set():
@@ -127,7 +150,6 @@ class Listener:
                 continue
             try:
                 self._prove()
-            except (TransportError, TimeoutError) as error:
-                found = error if isinstance(error, TransportError) else DeafError(str(error))
+            except TransportError as error:
                 if self._stop():
-                    self._lost(found)
+                    self._lost(error)

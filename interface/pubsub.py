@@ -55,18 +55,24 @@ class MemoryBus:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._connections: list[MemoryPubSub] = []
         self._open: list[_MemorySubscription] = []
 
     def connect(self) -> "MemoryPubSub":
         """A connection."""
-        return MemoryPubSub(self)
+        connection = MemoryPubSub(self)
+        with self._lock:
+            self._connections.append(connection)
+        return connection
 
     def break_connections(self) -> None:
         """Ends every connection as a core device does that goes away."""
         with self._lock:
             lost, self._open = self._open, []
+            for connection in self._connections:
+                connection.is_open = False
+            self._connections.clear()
         for subscription in lost:
-            subscription.owner.is_open = False
             subscription.end(ConnectionLostError("the bus went away"))
 
     def deafen(self) -> None:
@@ -78,7 +84,10 @@ class MemoryBus:
 
     def _add(self, subscription: "_MemorySubscription") -> None:
         with self._lock:
+            if not subscription.owner.is_open:
+                raise ConnectionLostError("the connection is closed")
             self._open.append(subscription)
+        subscription.start()
 
     def _remove(self, subscription: "_MemorySubscription") -> None:
         with self._lock:
@@ -93,6 +102,9 @@ class MemoryBus:
 
     def _close(self, owner: "MemoryPubSub") -> None:
         with self._lock:
+            owner.is_open = False
+            if owner in self._connections:
+                self._connections.remove(owner)
             closed = [it for it in self._open if it.owner is owner]
             self._open = [it for it in self._open if it.owner is not owner]
         for subscription in closed:
@@ -108,8 +120,6 @@ class MemoryPubSub:
 
     def subscribe(self, topic: str, deliver: Deliver, lost: Lost) -> Subscription:
         """See `PubSub`."""
-        if not self.is_open:
-            raise ConnectionLostError("the connection is closed")
         subscription = _MemorySubscription(self._bus, self, topic, deliver, lost)
         self._bus._add(subscription)  # noqa: SLF001  (a friend of its own module)
         return subscription
@@ -126,7 +136,6 @@ class MemoryPubSub:
 
     def close(self) -> None:
         """See `PubSub`."""
-        self.is_open = False
         self._bus._close(self)  # noqa: SLF001
 
 
@@ -143,7 +152,10 @@ class _MemorySubscription:
         self._changed = threading.Condition()
         self._ended = False
         self._error: TransportError | None = None
-        threading.Thread(target=self._run, name=f"memory-bus {topic}", daemon=True).start()
+
+    def start(self) -> None:
+        name = f"memory-bus {self.topic}"
+        threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def put(self, payload: bytes) -> None:
         with self._changed:

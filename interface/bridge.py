@@ -1,0 +1,361 @@
+"""Requests to replies: what stands between a subscription and whoever answers.
+
+    subscription --deliver--> requests --one thread, all that wait at once--> Service.answer --> bus
+                      `-----> refusals --one thread-------------------------> Service.refuse --> bus
+
+The subscription's callback only puts a message into a queue: it runs on the thread that reads the
+connection, and on nucleus lite a component that does not read stalls the bus for everybody. Both
+queues are bounded, by messages and by bytes. A request for which there is no room is refused; one
+that cannot even be refused is dropped and counted, for to wait would stall the bus, and to keep it
+would cost memory without a bound.
+
+Every other request gets exactly one reply. The replies keep the order in which their requests came;
+a refusal may overtake answers, as it is meant to.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from interface.errors import (
+    ConnectionLostError,
+    MessageTooLargeError,
+    OperationRefusedError,
+    ServiceFailedError,
+    TokenRefusedError,
+    TransportError,
+    TransportTimeoutError,
+)
+from interface.hearing import Listener
+from interface.lane import Lane, Throttle
+from interface.pubsub import Lost, PubSub
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply and where it goes."""
+
+    topic: str
+    payload: bytes = field(repr=False)
+
+
+class Service(Protocol):
+    """Whoever answers; called by two threads, `answer` by one and `refuse` by the other."""
+
+    def answer(self, payloads: Sequence[bytes]) -> Sequence[Answer]:
+        """One answer for each payload, in their order; raises nothing."""
+
+    def refuse(self, payload: bytes, retry_after_ms: int) -> Answer:
+        """The `busy` reply to a request; raises nothing."""
+
+    def too_large(self, answer: Answer, max_bytes: int) -> Answer:
+        """An error reply in place of an answer that the bus would not take; raises nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the bridge holds at most.
+
+    The bytes are those of requests that wait; as many more may be in work. A queue that is empty
+    takes one request of any size, so that every request can be answered.
+
+    Attributes:
+        max_waiting: requests that wait for an answer.
+        max_waiting_bytes: of the same.
+        max_batch: requests that are answered at once.
+        max_refusals: requests that wait to be refused.
+        max_refusal_bytes: of the same.
+        max_message_bytes: of a reply.
+        retry_after_ms: what a refused requester is told, in milliseconds.
+        publish_timeout_s: how long the bus may take for the replies to one batch.
+    """
+
+    max_waiting: int = 64
+    max_waiting_bytes: int = 32 * 1024 * 1024
+    max_batch: int = 64
+    max_refusals: int = 64
+    max_refusal_bytes: int = 4 * 1024 * 1024
+    max_message_bytes: int = 6144
+    retry_after_ms: int = 100
+    publish_timeout_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if value <= 0:
+                raise ValueError(f"{name}: got {value}, expected more than 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What became of the requests so far; those that are in none of the last four are pending.
+
+    Attributes:
+        received: requests that the subscription delivered.
+        answered: those whose reply the bus took.
+        refused: those that were told `busy`.
+        failed: those whose reply the bus did not take.
+        dropped: those that got no reply, because there was no room or the bridge ended.
+    """
+
+    received: int = 0
+    answered: int = 0
+    refused: int = 0
+    failed: int = 0
+    dropped: int = 0
+
+
+class Bridge:
+    """Answers the requests on a topic, from `open` to `close`.
+
+    `lost` is told once: the connection or the subscription has ended, the subscription is deaf, or
+    the service broke its contract. The bridge hears nothing from then on. Whoever is told must
+    still close it, and had better end the process with an error: a component that is RUNNING and
+    deaf is worse than one that is restarted.
+    """
+
+    def __init__(  # noqa: PLR0913  (the keywords are for tests and settings)
+        self,
+        pubsub: PubSub,
+        topic: str,
+        service: Service,
+        limits: Limits,
+        lost: Lost,
+        *,
+        probe_every_s: float = 5.0,
+        probe_timeout_s: float = 5.0,
+    ) -> None:
+        """Does nothing yet.
+
+        Args:
+            pubsub: the connection; the bridge does not close it.
+            topic: of the requests; see `Listener`.
+            service: see there.
+            limits: see there.
+            lost: told once; must return at once.
+            probe_every_s: see `Listener`.
+            probe_timeout_s: see `Listener`.
+        """
+        self._pubsub = pubsub
+        self._topic = topic
+        self._service = service
+        self._limits = limits
+        self._lost = lost
+        self._probe_every_s = probe_every_s
+        self._probe_timeout_s = probe_timeout_s
+        self._guard = threading.Lock()
+        self._counts = dict.fromkeys(Counters.__slots__, 0)
+        self._has_told = False
+        self._was_opened = False
+        self._closed = False
+        self._listener: Listener | None = None
+        self._requests = Lane("requests", self._answer, lambda: self._limits.max_batch)
+        self._refusals = Lane("refusals", self._refuse, lambda: self._limits.max_batch)
+        self._dropping = Throttle()
+        self._failing = Throttle()
+
+    @property
+    def topic(self) -> str:
+        """That the bridge hears."""
+        return self._topic
+
+    @property
+    def pending(self) -> int:
+        """How many requests wait or are in work."""
+        return self._requests.pending + self._refusals.pending
+
+    @property
+    def counters(self) -> Counters:
+        """What became of the requests so far."""
+        with self._guard:
+            return Counters(**self._counts)
+
+    def open(self) -> None:
+        """Subscribes, and proves that the subscription hears; requests are answered from then on.
+
+        Raises:
+            DeafError: the subscription does not hear.
+            NotPermittedError: to subscribe, or to publish probes to the topic.
+            TransportError: the connection is gone, or the bus refused or did not answer.
+            RuntimeError: the bridge was opened before.
+        """
+        with self._guard:
+            if self._was_opened:
+                raise RuntimeError("bridge: got a second opening, expected one")
+            self._was_opened = True
+        self._requests.start()
+        self._refusals.start()
+        try:
+            self._hear(self._topic)
+        except BaseException:
+            self.close(0.0)
+            raise
+
+    def move(self, topic: str) -> None:
+        """Hears another topic instead; the old one is left once the new one is proved.
+
+        Where it raises, the bridge goes on with the old topic.
+
+        Raises:
+            DeafError: the new subscription does not hear.
+            NotPermittedError: to subscribe, or to publish probes to the topic.
+            ConnectionLostError: the connection is gone, or the bridge has ended.
+            TransportError: the bus refused or did not answer.
+        """
+        if topic != self._topic:
+            self._hear(topic)
+
+    def reconfigure(self, limits: Limits) -> None:
+        """Has other limits from now on; what waits stays."""
+        self._limits = limits
+
+    def close(self, timeout_s: float) -> bool:
+        """Stops hearing, answers what waits, and ends; a second call does nothing.
+
+        Args:
+            timeout_s: how long that may take; what waits after that is dropped.
+
+        Returns:
+            Whether each request that was pending got its reply.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        with self._guard:
+            self._closed = True
+            listener = self._listener
+        if listener is not None:
+            listener.close()
+        before = self.counters
+        left = self._requests.end(deadline_s) + self._refusals.end(deadline_s)
+        if left:
+            self._count(dropped=left)
+            _log.error("requests are left without a reply", extra={"requests": left})
+        after = self.counters
+        is_lossless = (after.failed, after.dropped) == (before.failed, before.dropped)
+        return is_lossless and not self.pending
+
+    def _hear(self, topic: str) -> None:
+        """Hears this topic, and no longer the one before."""
+        new = Listener(
+            self._pubsub,
+            topic,
+            self._take,
+            self._tell,
+            probe_every_s=self._probe_every_s,
+            probe_timeout_s=self._probe_timeout_s,
+        )
+        with self._guard:
+            has_ended = self._closed or self._has_told
+            old = self._listener
+            if not has_ended:
+                self._topic, self._listener = topic, new
+        if has_ended:
+            new.close()
+            raise ConnectionLostError("bridge: got its end, expected it to go on hearing")
+        if old is not None:
+            old.close()
+
+    def _take(self, payload: bytes) -> None:
+        """On the thread that reads the connection: nothing here may wait."""
+        limits = self._limits
+        self._count(received=1)
+        if self._requests.put(payload, limits.max_waiting, limits.max_waiting_bytes):
+            return
+        if self._refusals.put(payload, limits.max_refusals, limits.max_refusal_bytes):
+            return
+        self._count(dropped=1)
+        if dropped := self._dropping.passes():
+            _log.warning("no room even to refuse requests", extra={"dropped": dropped})
+
+    def _answer(self, payloads: Sequence[bytes]) -> None:
+        try:
+            answers = self._service.answer(payloads)
+            if len(answers) != len(payloads):
+                found = f"{len(answers)} answers to {len(payloads)} requests"
+                raise ServiceFailedError(f"service: got {found}, expected as many")  # noqa: TRY301
+            self._reply(answers, "answered")
+        except BaseException as error:
+            self._fail(error, len(payloads))
+
+    def _refuse(self, payloads: Sequence[bytes]) -> None:
+        try:
+            retry_after_ms = self._limits.retry_after_ms
+            answers = [self._service.refuse(payload, retry_after_ms) for payload in payloads]
+            self._reply(answers, "refused")
+        except BaseException as error:
+            self._fail(error, len(payloads))
+
+    def _reply(self, answers: Sequence[Answer], outcome: str) -> None:
+        """Publishes all, in order, and waits until the bus has said what became of each."""
+        limits = self._limits
+        fitting = [self._fit(answer, limits.max_message_bytes) for answer in answers]
+        futures = [self._publish(answer, limits.max_message_bytes) for answer in fitting]
+        wait(futures, limits.publish_timeout_s)
+        errors = [_error_of(future, limits.publish_timeout_s) for future in futures]
+        n_failed = len(errors) - errors.count(None)
+        self._count(**{outcome: len(errors) - n_failed, "failed": n_failed})
+        for answer, error in zip(fitting, errors, strict=True):
+            if error is not None:
+                self._note(answer, error)
+
+    def _fit(self, answer: Answer, max_bytes: int) -> Answer:
+        if len(answer.payload) <= max_bytes:
+            return answer
+        return self._service.too_large(answer, max_bytes)
+
+    def _publish(self, answer: Answer, max_bytes: int) -> "Future[None]":
+        if len(answer.payload) <= max_bytes:
+            return self._pubsub.publish(answer.topic, answer.payload)
+        refused: Future[None] = Future()
+        observed = f"a reply of {len(answer.payload)} bytes"
+        refused.set_exception(
+            MessageTooLargeError(f"{answer.topic}: got {observed}, expected at most {max_bytes}")
+        )
+        return refused
+
+    def _note(self, answer: Answer, error: TransportError) -> None:
+        """A reply that the bus did not take; its payload is nobody's business."""
+        if isinstance(error, ConnectionLostError | TokenRefusedError):
+            self._tell(error)
+        if failed := self._failing.passes():
+            facts = {"topic": answer.topic, "code": error.code, "failed": failed}
+            _log.error("the bus did not take a reply: %s", error, extra=facts)
+
+    def _fail(self, error: BaseException, n_requests: int) -> None:
+        """The service did what it must not; the thread lives on for those who wait."""
+        self._count(dropped=n_requests)
+        _log.error("the service broke its contract", exc_info=error)
+        if isinstance(error, ServiceFailedError):
+            self._tell(error)
+        else:
+            self._tell(ServiceFailedError(f"service: got {error!r}, expected answers"))
+
+    def _tell(self, error: TransportError) -> None:
+        with self._guard:
+            if self._has_told or self._closed:
+                return
+            self._has_told = True
+            listener = self._listener
+        if listener is not None:
+            listener.close()
+        self._lost(error)
+
+    def _count(self, **more: int) -> None:
+        with self._guard:
+            for name, n in more.items():
+                self._counts[name] += n
+
+
+def _error_of(future: "Future[None]", waited_s: float) -> TransportError | None:
+    if not future.done():
+        observed = f"no answer in {waited_s:g} s"
+        return TransportTimeoutError(f"bus: got {observed}, expected it to take the message")
+    error = future.exception()
+    if error is None or isinstance(error, TransportError):
+        return error
+    return OperationRefusedError(f"bus: got {error!r}, expected it to take the message")

@@ -17,6 +17,7 @@ from model.errors import BundleError
 def main() -> int:
     """Runs the component; its exit code."""
     configure_logging("INFO")
+    logging.getLogger("awsiot").setLevel(logging.WARNING)  # it has a line for each connection
     log = logging.getLogger("container")
     try:
         settings = read_settings(os.environ)

@@ -23,7 +23,12 @@ from container.logs import configure_logging
 from container.service import BundleService
 from container.settings import Settings, SettingsError
 from interface.bridge import Bridge
-from interface.errors import NotPermittedError, TokenRefusedError, TransportError
+from interface.errors import (
+    NotPermittedError,
+    OperationRefusedError,
+    TokenRefusedError,
+    TransportError,
+)
 from interface.greengrass import CoreDevice
 from model.bundle import Bundle
 
@@ -130,7 +135,10 @@ class Component:
         try:
             bridge.open()
             device.follow_configuration(lambda: self._events.put(_Changed()))
-            device.follow_updates(session.ask)
+            try:
+                device.follow_updates(session.ask)
+            except OperationRefusedError:  # nucleus lite asks nobody
+                _log.info("updates cannot be deferred here")
             device.report_running()
             topics = {
                 "request_topic": configuration.request_topic,

@@ -24,9 +24,23 @@ from model.bundle import Bundle, open_bundle
 from model.errors import BundleError, SourceError
 from model.golden import GoldenRow
 from model.hyperparameters import add_arguments, add_policies
+from nucleus.recipe_text import RecipeError
+from nucleus.root import DeviceError
+from release.device import add_device
 from release.errors import CommandError
+from release.request import add_request, request
 
 _TARGETS = "in-process, rie (the emulator), http://HOST:PORT, or lambda:NAME"
+
+
+_USER_ERRORS = (
+    BundleError,
+    CommandError,
+    DeviceError,
+    RecipeError,
+    SettingsError,
+    SourceError,
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
-    except (CommandError, BundleError, SourceError, SettingsError) as error:
+    except _USER_ERRORS as error:
         _say(f"{parser.prog} {arguments.command}: error: {error}")
         return 1
     except BrokenPipeError:
@@ -75,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[Any], int], text: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[[Any], int] | None, text: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         added.set_defaults(run=run)
         return added
@@ -94,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=_port, help="(default: a free one)")
     _add_invoke(command("invoke", _invoke, "send an event or rows, and print the answer"))
     _add_validate(command("validate", _validate, "replay the golden rows and report what differs"))
+    add_device(command("device", None, "a Greengrass core device on this machine"))
+    add_request(command("request", request, "send rows over pub/sub, as a consumer component does"))
     return parser
 
 

@@ -1,5 +1,6 @@
 """What people read on a terminal: bundles, replies and reports as tables."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from model.golden import GoldenRow
 from model.manifest import Feature, dotted
 from release.validate import Report
 
+_COLOURS = {"RUNNING": "green", "FINISHED": "green", "ERRORED": "red", "BROKEN": "red"}
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _MAX_SHOWN = 6
 
@@ -74,6 +76,40 @@ def sparkline(counts: Sequence[int]) -> str:
     highest = max(counts, default=0)
     shown = (_BLOCKS[-(-count * len(_BLOCKS) // highest) - 1] if count else " " for count in counts)
     return "".join(shown)
+
+
+def show_device(status: Mapping[str, Any], console: Console) -> None:
+    """Prints a core device's components and their states."""
+    title = f"{status['thing_name']} ({status['personality']}), pid {status['pid']}"
+    table = Table(title=title, title_justify="left")
+    for heading in ("component", "version", "state", "for", "errors", "pid"):
+        table.add_column(heading, justify="right" if heading in {"for", "errors"} else "left")
+    for component in status["components"]:
+        state = component["state"]
+        colour = _COLOURS.get(state, "yellow")
+        table.add_row(
+            escape(component["name"]),
+            escape(component["version"]),
+            f"[{colour}]{state}[/{colour}]",
+            _duration(time.time() - component["since"]),
+            str(component["errors"]),
+            "" if component["pid"] is None else str(component["pid"]),
+        )
+    console.print(table)
+    for component in status["components"]:
+        if component["last_error"]:
+            text = f"{component['name']}: {component['last_error']}"
+            console.print(f"[red]error[/red] {escape(text)}", soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    """A time span in its two largest units."""
+    whole = max(0, int(seconds))
+    for size, unit, smaller in ((86_400, "d", "h"), (3600, "h", "min"), (60, "min", "s")):
+        if whole >= size:
+            rest = whole % size // {"h": 3600, "min": 60, "s": 1}[smaller]
+            return f"{whole // size} {unit} {rest} {smaller}"
+    return f"{whole} s"
 
 
 def show_predictions(

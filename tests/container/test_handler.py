@@ -626,10 +626,10 @@ class CountingEngine:
         self._engine.close()
 
 
-def counting(packed: Packed, **limits: int) -> tuple[BundleHandler, CountingEngine]:
+def counting(packed: Packed, max_rows: int = 10_000) -> tuple[BundleHandler, CountingEngine]:
     engine = CountingEngine(packed.bundle._engine)
     bundle = Bundle(packed.manifest, "digest", [], engine)
-    return make_handler(bundle, Settings(**limits)), engine
+    return make_handler(bundle, Settings(max_rows=max_rows)), engine
 
 
 def events_of(rows: Sequence[Any]) -> list[Event | bytes]:

@@ -1,0 +1,98 @@
+"""What a core device on this machine runs: our components by their recipes, and the user's own."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from model.bundle import open_bundle
+from nucleus.device import Placement
+from release.errors import CommandError
+
+INFERENCE = "edgexgb.Inference"
+CONSUMER = "edgexgb.Consumer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What a core device is to run.
+
+    Attributes:
+        placements: the components.
+        configurations: what is merged into theirs, by component.
+        platform: overrides of the attributes that manifests are chosen by.
+    """
+
+    placements: Sequence[Placement]
+    configurations: Mapping[str, Mapping[str, Any]]
+    platform: Mapping[str, str]
+
+
+def select(arguments: argparse.Namespace) -> Selection:
+    """What the arguments of `edgexgb device start` name.
+
+    Raises:
+        CommandError: an option is no good, or nothing is named.
+        BundleError: the bundle cannot be opened.
+    """
+    recipes: list[tuple[str, str]] = []
+    configurations: dict[str, dict[str, Any]] = {}
+    if arguments.bundle is not None:
+        # What is wrong with the bundle is better said here than in the component's log.
+        open_bundle(arguments.bundle).close()
+        recipes.append(_packaged("container"))
+        bundle = str(arguments.bundle.resolve())
+        configurations[INFERENCE] = {"python": sys.executable, "bundle": bundle}
+    if arguments.consumer:
+        recipes.append(_packaged("consumer"))
+        configurations[CONSUMER] = {"python": sys.executable}
+    recipes.extend((str(path), _read(path)) for path in arguments.recipe)
+    if not recipes:
+        raise CommandError("nothing to run: got no component, expected a bundle or a --recipe")
+    for text in arguments.configure:
+        name, fields = _configuration(text)
+        configurations.setdefault(name, {}).update(fields)
+    # Ours run as processes here; a recipe's manifest for containers comes after the one for them.
+    platform = {"runtime": "process"} | dict(_pair(text) for text in arguments.platform)
+    return Selection(
+        placements=[
+            Placement(place=place, recipe=text, artifacts=arguments.artifacts)
+            for place, text in recipes
+        ],
+        configurations=configurations,
+        platform=platform,
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise CommandError(f"--platform: got {text!r}, expected KEY=VALUE")
+    return name, value
+
+
+def _packaged(package: str) -> tuple[str, str]:
+    file = files(package) / "recipe.yaml"
+    return f"{package}/recipe.yaml", file.read_text(encoding="utf-8")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{path}: got bytes that are no UTF-8, expected a recipe") from error
+
+
+def _configuration(text: str) -> tuple[str, dict[str, Any]]:
+    name, equals, value = text.partition("=")
+    try:
+        fields = json.loads(value)
+    except ValueError as error:
+        raise CommandError(f"--configure {name}: got text that is no JSON ({error})") from error
+    if not equals or not isinstance(fields, dict):
+        raise CommandError(f"--configure: got {text!r}, expected COMPONENT=JSON, an object")
+    return name, fields

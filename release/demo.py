@@ -1,18 +1,28 @@
 """`make demo`: the main job on real data, each step shown as the command that does it."""
 
+import contextlib
+import os
 import shlex
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.rule import Rule
 
+from nucleus.process_tree import die_with_parent
+from nucleus.root import DeviceError, DeviceRoot
 from release.cli import main as edgexgb
+from release.errors import CommandError
 
 _BUNDLE = Path("build/demo/wine")
+_DEVICE = Path("build/demo/device")
+_SETTLE_S = 60.0
+_STOP_S = 60.0
 
-_STEPS: tuple[tuple[str, str], ...] = (
+_AS_A_LAMBDA: tuple[tuple[str, str], ...] = (
     (
         "Train on wine (178 wines, 13 measurements, 3 growers) and pack the model into a bundle",
         f"train --dataset wine --name wine --out {_BUNDLE}",
@@ -29,6 +39,26 @@ _STEPS: tuple[tuple[str, str], ...] = (
     ("Write test events for the Lambda console's Test button", f"events {_BUNDLE}"),
 )
 
+_START = (
+    f"device start {_BUNDLE} --consumer --root {_DEVICE} "
+    '--configure \'edgexgb.Consumer={"rowsPerRequest": 1, "intervalSeconds": 0.5}\''
+)
+
+_ON_A_DEVICE: tuple[tuple[str, str], ...] = (
+    (
+        "Watch requests and replies pass on the bus",
+        f"device subscribe edgexgb/# --count 4 --root {_DEVICE}",
+    ),
+    (
+        "Read what the consumer component makes of them",
+        f"device logs edgexgb.Consumer -n 2 --root {_DEVICE}",
+    ),
+    (
+        "Ask for all golden rows over pub/sub; are the answers those of the notebook's model?",
+        f"request --golden {_BUNDLE} --root {_DEVICE}",
+    ),
+)
+
 _NEXT = f"""\
 [bold]What to try next[/bold]
 
@@ -37,31 +67,107 @@ _NEXT = f"""\
   a running Lambda   edgexgb serve {_BUNDLE} --rie --port 9000
                      edgexgb invoke --target http://127.0.0.1:9000 --event '{{"records": []}}'
   a deployed one     edgexgb validate {_BUNDLE} --target lambda:NAME
+  a core device      edgexgb device start {_BUNDLE}
+                     edgexgb request ROWS.csv
   the notebook       model/train.ipynb
 
   plots              {_BUNDLE}-plots/
   report             {_BUNDLE}-report/ (open the .html)
   console events     {_BUNDLE}-events/
+  device logs        {_DEVICE}/logs/
 
 The command is .venv/bin/edgexgb; `--help` tells everything.
 """
+
+
+class _Steps:
+    """Numbers the steps, and shows each before it runs."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._total = total
+        self._number = 0
+
+    def show(self, title: str, command: str) -> None:
+        """Prints a step's heading."""
+        self._number += 1
+        self._console.print(Rule())
+        heading = f"{self._number}/{self._total}  {title}"
+        self._console.print(f"[bold]{heading}[/bold]", soft_wrap=True)
+        self._console.print(f"$ edgexgb {command}", soft_wrap=True)
+
+    def run(self, steps: tuple[tuple[str, str], ...]) -> int:
+        """Runs steps; the exit code of the first that fails, else 0."""
+        for title, command in steps:
+            self.show(title, command)
+            if code := edgexgb(shlex.split(command)):
+                return code
+            self._console.print()
+        return 0
 
 
 def main() -> int:
     """Runs the steps; the exit code of the first that fails, else 0."""
     console = Console(highlight=False)
     start = time.monotonic()
-    for number, (title, command) in enumerate(_STEPS, start=1):
-        console.print(Rule())
-        console.print(f"[bold]{number}/{len(_STEPS)}  {title}[/bold]", soft_wrap=True)
-        console.print(f"$ edgexgb {command}", soft_wrap=True)
-        if code := edgexgb(shlex.split(command)):
-            return code
-        console.print()
+    steps = _Steps(console, len(_AS_A_LAMBDA) + 2 * (len(_ON_A_DEVICE) + 1))
+    if code := steps.run(_AS_A_LAMBDA):
+        return code
+    for personality in ("classic", "lite"):
+        command = f"{_START} --personality {personality}"
+        title = "a Greengrass core device here, with both components from their recipes"
+        steps.show(f"Start {title}, as nucleus {personality}", command)
+        with _device(shlex.split(command)):
+            console.print()
+            if code := steps.run(_ON_A_DEVICE):
+                return code
     console.print(Rule())
     console.print(_NEXT, soft_wrap=True)
     console.print(f"done in {time.monotonic() - start:.0f} s")
     return 0
+
+
+@contextlib.contextmanager
+def _device(words: list[str]) -> Iterator[None]:
+    """A core device that runs for the length of the block, and ends with us however we end.
+
+    Raises:
+        CommandError: it did not start.
+    """
+    root = DeviceRoot(_DEVICE)
+    _stop(root)  # one whose demo was killed has not quite ended yet
+    # In a session of its own, so that a Ctrl-C in the terminal reaches us alone.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "release.cli", *words],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=die_with_parent(os.getpid()),  # noqa: PLW1509  (no thread of ours runs)
+    )
+    try:
+        end = time.monotonic() + _SETTLE_S
+        while not _is_settled(root, process.pid):
+            if process.poll() is not None or time.monotonic() > end:
+                raise CommandError("the core device: got no start, expected one")
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(_STOP_S)
+
+
+def _is_settled(root: DeviceRoot, pid: int) -> bool:
+    holder = root.holder()
+    if holder is None or holder["pid"] != pid:
+        return False
+    try:
+        return bool(root.read_status()["settled"])
+    except DeviceError:
+        return False
+
+
+def _stop(root: DeviceRoot) -> None:
+    if root.holder() is not None:
+        edgexgb(["device", "stop", "--root", str(root.path)])
 
 
 if __name__ == "__main__":
@@ -69,3 +175,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
+    except CommandError as error:
+        sys.exit(f"demo: error: {error}")

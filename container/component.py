@@ -26,6 +26,7 @@ from interface.bridge import Bridge
 from interface.errors import (
     NotPermittedError,
     OperationRefusedError,
+    ServiceFailedError,
     TokenRefusedError,
     TransportError,
 )
@@ -35,7 +36,9 @@ from model.bundle import Bundle
 RETRY_FOR_S = 10.0
 """How long a lost connection is retried before the component gives up."""
 
-_HEALTHY_S = 30.0
+_FINAL = (TokenRefusedError, NotPermittedError, ServiceFailedError, SettingsError)
+"""What another attempt would not change."""
+
 _RECHECK_MS = 1000
 _FINISH_S = 5.0
 """For what is in flight when the component is told to stop; a nucleus kills it 15 s after."""
@@ -81,19 +84,20 @@ class Component:
 
     def run(self) -> int:
         """Serves; the exit code: 0 where it was told to stop, else 1."""
-        end = time.monotonic() + RETRY_FOR_S
+        end: float | None = None  # of the retries; None while all is well
         pause_s = 0.1
         while True:
             began = time.monotonic()
             try:
                 with contextlib.closing(self._connect()) as device:
                     self._serve(device)
-            except (TokenRefusedError, NotPermittedError, SettingsError) as error:
+            except _FINAL as error:
                 _log.error("giving up", extra=_fields(error))
                 return 1
             except TransportError as error:
                 now = time.monotonic()
-                if now - began > _HEALTHY_S:
+                # A connection that has served for long enough is no part of the trouble before it.
+                if end is None or now - began > RETRY_FOR_S:
                     end, pause_s = now + RETRY_FOR_S, 0.1
                 if now > end:
                     _log.error("giving up", extra=_fields(error))
@@ -124,19 +128,18 @@ class Component:
         configuration = parse_configuration(device.get_configuration(), self._settings)
         configure_logging(configuration.serving.log_level)
         service = BundleService(self._handler(configuration), configuration.result_topic)
-        bridge = Bridge(
-            device,
-            configuration.request_topic,
-            service,
-            configuration.limits,
-            lambda error: self._events.put(_Lost(device, error)),
-        )
+
+        def lost(error: TransportError) -> None:
+            self._events.put(_Lost(device, error))
+
+        bridge = Bridge(device, configuration.request_topic, service, configuration.limits, lost)
         session = _Session(device, bridge, service, configuration)
         try:
             bridge.open()
-            device.follow_configuration(lambda: self._events.put(_Changed()))
+            device.follow_configuration(lambda: self._events.put(_Changed()), lost)
+            self._events.put(_Changed())  # perhaps, while nobody was listening
             try:
-                device.follow_updates(session.ask)
+                device.follow_updates(session.ask, lost)
             except OperationRefusedError:  # nucleus lite asks nobody
                 _log.info("updates cannot be deferred here")
             device.report_running()

@@ -79,7 +79,7 @@ class Limits:
     max_waiting: int = 64
     max_waiting_bytes: int = 32 * 1024 * 1024
     max_batch: int = 64
-    max_refusals: int = 64
+    max_refusals: int = 1024
     max_refusal_bytes: int = 4 * 1024 * 1024
     max_message_bytes: int = 6144
     retry_after_ms: int = 100
@@ -333,7 +333,9 @@ class Bridge:
         if isinstance(error, ServiceFailedError):
             self._tell(error)
         else:
-            self._tell(ServiceFailedError(f"service: got {error!r}, expected answers"))
+            # Its text may quote a request; the log has the whole of it.
+            observed = type(error).__name__
+            self._tell(ServiceFailedError(f"service: got {observed}, expected answers"))
 
     def _tell(self, error: TransportError) -> None:
         with self._guard:

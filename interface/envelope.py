@@ -48,7 +48,7 @@ class Reply:
 
 
 def encode_request(request: Request) -> bytes:
-    """The bytes of a request.
+    """The bytes of a request, in which the envelope's own fields win over those of the event.
 
     Raises:
         EnvelopeError: the event holds what JSON cannot.
@@ -58,7 +58,7 @@ def encode_request(request: Request) -> bytes:
         head["replyTo"] = request.reply_to
     if request.deadline_ms is not None:
         head["deadlineMs"] = request.deadline_ms
-    return encode_json({**head, **request.event}, "request")
+    return encode_json({**request.event, **head}, "request")
 
 
 def encode_json(value: object, place: str) -> bytes:

@@ -116,7 +116,9 @@ def payload_limit(topic: str, max_packet_bytes: int | None = None) -> int:
 
 
 class CoreDevice:
-    """One connection to the nucleus; made by `connect`. It is never made anew: make another.
+    """One connection to the nucleus; made by `connect`, and to be closed.
+
+    A connection that is lost stays so: make another.
 
     It is a `PubSub`, and more. Methods that wait raise `TransportError`s as a whole: besides those
     that they name, `ConnectionLostError` and, after the connection's `timeout_s`,
@@ -461,7 +463,8 @@ class _Lifecycle(rpc.LifecycleHandler):  # type: ignore[misc]
 
     def on_disconnect(self, reason: Exception | None) -> None:
         if reason is not None:
-            _log.warning("the core device closed the connection", extra={"reason": str(reason)})
+            facts = {"socket": self._socket, "reason": str(reason)}
+            _log.warning("the core device closed the connection", extra=facts)
 
 
 def _take_message(event: model.SubscriptionResponseMessage, deliver: Watch) -> None:

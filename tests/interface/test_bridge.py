@@ -251,7 +251,7 @@ def test_other_limits_hold_from_then_on(bus: MemoryBus) -> None:
 def test_limit_that_lets_nothing_through_is_refused(name: str) -> None:
     """It would be found out on the device only."""
     with pytest.raises(ValueError, match=rf"^{name}: got 0, expected more than 0$"):
-        Limits(**{name: 0})  # type: ignore[arg-type]
+        Limits(**{name: 0})
 
 
 # --- replies that do not go out -------------------------------------------------------------------
@@ -377,9 +377,9 @@ def test_deaf_subscription_is_told(bus: MemoryBus) -> None:
     [
         (lambda answers: answers[:-1], "service: got 0 answers to 1 requests, expected as many"),
         (lambda answers: answers * 2, "service: got 2 answers to 1 requests, expected as many"),
-        (lambda _answers: 1 / 0, "service: got ZeroDivisionError('division by zero'), expected"),
-        (lambda _answers: sys.exit(3), "service: got SystemExit(3), expected answers"),
-        (lambda _answers: None, "service: got TypeError("),
+        (lambda _answers: 1 / 0, "service: got ZeroDivisionError, expected answers"),
+        (lambda _answers: sys.exit(3), "service: got SystemExit, expected answers"),
+        (lambda _answers: None, "service: got TypeError, expected answers"),
     ],
 )
 def test_service_that_breaks_its_contract_ends_the_bridge_with_an_error(
@@ -391,7 +391,7 @@ def test_service_that_breaks_its_contract_ends_the_bridge_with_an_error(
         setting.ask(b"me 1")
         error = setting.end.wait_error()
         assert isinstance(error, ServiceFailedError)
-        assert str(error).startswith(text)
+        assert str(error) == text
         wait_until(lambda: setting.bridge.pending == 0)
         assert setting.bridge.counters == Counters(received=1, dropped=1)
         setting.ask(b"me 2")

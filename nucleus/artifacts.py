@@ -7,6 +7,7 @@ downloaded.
 import logging
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 
 from nucleus.interpolation import ComponentPaths
@@ -43,7 +44,8 @@ def place_artifacts(manifest: Manifest, files: dict[str, Path], paths: Component
     """Copies and unpacks what a manifest names, in place of what an earlier start left there.
 
     Raises:
-        RecipeError: a file that is to be unpacked is no zip file.
+        RecipeError: a file that is to be unpacked is no zip file, or one that cannot be read.
+        OSError: a file cannot be copied.
     """
     kept, unpacked = Path(paths.artifacts), Path(paths.artifacts_unarchived)
     for directory in (kept, unpacked):
@@ -63,5 +65,6 @@ def _unpack(artifact: Artifact, kept: Path, unpacked: Path, place: str) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             archive.extractall(unpacked / file.stem)
-    except zipfile.BadZipFile as error:
+    # RuntimeError: it needs a password, or is packed by a method that Python does not have.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise RecipeError(place, f"{artifact.file_name!r} ({error})", "a zip file") from error

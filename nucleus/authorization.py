@@ -194,6 +194,8 @@ class Authorization:
                 validate(resource)
             except ResourceError:
                 return False
+        elif not resource:
+            return False
         for principal in (component,) if self._is_lite else (component, ANY):
             grants = self._grants.get(principal, ())
             for wanted in (operation, ANY):
@@ -271,12 +273,23 @@ class Authorization:
         for i, resource in enumerate(resources):
             try:
                 text = interpolate(resource, self._thing_name) if self._interpolates else resource
-                validate(text)
+                _validate(text, is_lite=self._is_lite)
             except ResourceError as error:
                 _log.warning("%s.resources[%d]: %s; resource skipped", place, i, error)
                 continue
             patterns += to_patterns(text, is_mqtt=service == MQTT_PROXY, is_lite=self._is_lite)
         return tuple(patterns)
+
+
+def _validate(resource: str, *, is_lite: bool) -> None:
+    """Checks a resource of a policy; classic wants some text, too.
+
+    Raises:
+        ResourceError: it is none.
+    """
+    if not resource and not is_lite:
+        raise ResourceError("an empty text", "a resource")
+    validate(resource)
 
 
 def _entries(value: object) -> list[tuple[str, Any]]:

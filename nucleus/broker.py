@@ -30,8 +30,8 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _NO_SUCH_VERSION = ReasonCode(PacketTypes.CONNACK, "Unsupported protocol version")
 _KEEPALIVE_S = 30
 _CONNECT_TIMEOUT_S = 5.0
-_MAX_SENT = 1000
-"""How many messages Paho has at a time; its message ids run out at 65 535."""
+_MAX_SENT = 100
+"""How many messages Paho has at a time: it looks through all of them for each acknowledgement."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ def parse_broker_url(url: str) -> BrokerAddress:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
+        (host or "").encode("idna")  # or Paho's thread dies of it
     except ValueError:
         raise ValueError(f"broker: got a URL that is none, expected {expected}") from None
     if parts.scheme not in _PORTS or not host:
@@ -279,9 +280,13 @@ class MqttBroker:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        if not reason.is_failure:
+        if self._closed:
+            # Closed while Paho was connecting, which it does not notice by itself.
+            client.disconnect()
+        elif not reason.is_failure:
             self._call(client, self._accept)
         elif self._is_v5 and reason == _NO_SUCH_VERSION:
+            client.disconnect()  # here, or Paho waits before it tries in vain again
             self._call(client, self._fall_back)
         else:
             self._call(client, self._refuse, f"refused with {reason}")
@@ -324,7 +329,12 @@ class MqttBroker:
                 _log.warning("the broker did not take a subscription: %s", reason)
 
     def _on_message(self, client: Client, _data: Any, message: MQTTMessage) -> None:
-        self._call(client, self._receive, _from_paho(message))
+        try:
+            found = _from_paho(message)
+        except UnicodeDecodeError:  # or Paho's thread dies of it
+            _log.warning("%s: got a topic that is no UTF-8; message dropped", self._place)
+            return
+        self._call(client, self._receive, found)
 
 
 def _size(message: MqttMessage) -> int:

@@ -240,7 +240,7 @@ class Connection(asyncio.Protocol):
             response = operation.run(self._caller, request, stream)
             answer = replies.first_response if operation.is_subscription else replies.response
             reply = answer(stream_id, name, response)
-            is_open = operation.is_subscription and not self._is_closing
+            is_open = operation.is_subscription
         except IpcError as error:
             reply = replies.error(stream_id, error)
         except Exception:

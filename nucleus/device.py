@@ -16,7 +16,7 @@ from typing import Any
 
 from nucleus.artifacts import component_paths, local_files, place_artifacts
 from nucleus.authorization import AccessControlError, Authorization
-from nucleus.broker import MqttBroker
+from nucleus.broker import MqttBroker, parse_broker_url
 from nucleus.configuration import ConfigurationStore
 from nucleus.dependencies import start_order
 from nucleus.interpolation import (
@@ -47,6 +47,17 @@ SOCKET_VARIABLE = "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"
 
 _VERSION = "2.18.0"  # the nucleus whose behaviour this one imitates
 _SETTLED = frozenset({State.RUNNING, State.FINISHED, State.BROKEN})
+_BAD = frozenset({State.ERRORED, State.BROKEN})
+_AT_REST = frozenset({State.NEW, State.INSTALLED, State.FINISHED, State.BROKEN})
+_REMIND_S = 5.0  # between two lines about a stop that takes long
+
+_PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_INHERITED = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TMPDIR", "TZ"),
+    *_PROXIES,
+    *map(str.lower, _PROXIES),
+)
+"""What a component gets of the device's own environment; it may hold secrets, so no more."""
 
 _log = logging.getLogger(__name__)
 
@@ -104,13 +115,19 @@ class Device:
 
         Raises:
             RecipeError: a recipe is none, no manifest fits, or a dependency is not met.
-            DeviceError: a configuration is for a component that is not there.
+            DeviceError: a configuration is for a component that is not there, or the broker's URL
+                is none.
         """
         self.root = root
         self.personality = personality
         self.notices = UpdateNotices()
         self._thing_name = thing_name
         self._broker = broker
+        if broker is not None:
+            try:
+                parse_broker_url(broker)
+            except ValueError as error:
+                raise DeviceError(str(error)) from error
         self._show = show
         self._configurations = dict(configurations or {})
         attributes = this_platform(personality, platform)
@@ -140,16 +157,19 @@ class Device:
 
         Raises:
             DeviceError: another device runs in the same root, or this one cannot start.
+            RecipeError: a placeholder has no value, or an artifact is not what the recipe says.
+            OSError: the root cannot be written.
         """
         facts = {"personality": self.personality.name, "socket": str(self.root.socket)}
         with self.root.hold(facts):
             self.root.write_status(self._status([]))
             # What an earlier device has left, if it was killed: its components hold dead tokens.
             await sweep(SOCKET_VARIABLE, str(self.root.socket))
-            async with self._serving(), self._broker_attached():
-                self._show(f"core device ({self.personality.name}) at {self.root.path}")
-                await self._run_components(stop)
-                self._show("core device stopped")
+            with self.root.socket_directory():
+                async with self._serving(), self._broker_attached():
+                    self._show(f"core device ({self.personality.name}) at {self.root.path}")
+                    await self._run_components(stop)
+            self._show("core device stopped")
 
     # --- what operations ask of the device ---
 
@@ -175,9 +195,7 @@ class Device:
             **configuration_operations(self._store, self.personality),
             **lifecycle_operations(self, self.notices, self._authorization, self.personality),
         }
-        path = self.root.socket
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        server = IpcServer(path, self.personality, self._tokens, operations)
+        server = IpcServer(self.root.socket, self.personality, self._tokens, operations)
         try:
             await server.start()
         except (OSError, ValueError) as error:
@@ -193,10 +211,7 @@ class Device:
         if self._broker is None:
             yield
             return
-        try:
-            broker = MqttBroker(self._broker, self.mqtt.receive, client_id=self._thing_name)
-        except ValueError as error:
-            raise DeviceError(f"the broker: {error}") from error
+        broker = MqttBroker(self._broker, self.mqtt.receive, client_id=self._thing_name)
         self.mqtt.attach(broker)
         try:
             yield
@@ -219,9 +234,17 @@ class Device:
         try:
             await stop.wait()
         finally:
-            self._show("stopping")
-            await self._supervisor.stop()
-            self.root.write_status(self._status(self._supervisor.status()))
+            await self._stop_components(self._supervisor)
+
+    async def _stop_components(self, supervisor: Supervisor) -> None:
+        """Stops all, and says from time to time who takes so long."""
+        self._show("stopping")
+        stopping = asyncio.create_task(supervisor.stop())
+        while not (await asyncio.wait([stopping], timeout=_REMIND_S))[0]:
+            slow = [it.name for it in supervisor.status() if it.state not in _AT_REST]
+            self._show(f"still stopping {', '.join(slow) or 'what components have left running'}")
+        await stopping
+        self._write_status(supervisor)
 
     def _configure(self) -> None:
         """Applies defaults and the deployment's own values, and loads the policies.
@@ -237,10 +260,14 @@ class Device:
             self._store.follow_policies(self._authorization.load)
         except AccessControlError as error:
             raise DeviceError(str(error)) from error
+        self._write_configuration()
 
     def _write_configuration(self) -> None:
         values = {name: self._store[name].value() for name in self._store}
-        write_json(self.root.configuration, {"services": values})
+        try:
+            write_json(self.root.configuration, {"services": values})
+        except OSError as error:  # the store has it, and the file is for people
+            _log.warning("%s: not written: %s", self.root.configuration, error)
 
     def _spec(self, chosen: _Chosen) -> ComponentSpec:
         """The component with its scripts as they are run.
@@ -311,10 +338,18 @@ class Device:
         }
 
     def _follow(self, status: ComponentStatus) -> None:
-        error = f": {status.last_error}" if status.state in _BAD and status.last_error else ""
-        self._show(f"{status.name} {status.version} is {status.state}{error}")
         if self._supervisor is not None:
-            self.root.write_status(self._status(self._supervisor.status()))
+            self._write_status(self._supervisor)
+        why = ""
+        if status.state in _BAD:
+            why = f": {status.last_error}; see {self.root.log(status.name)}"
+        self._show(f"{status.name} {status.version} is {status.state}{why}")
+
+    def _write_status(self, supervisor: Supervisor) -> None:
+        try:
+            self.root.write_status(self._status(supervisor.status()))
+        except OSError as error:  # a full disk stops no component
+            _log.warning("the status is not written: %s", error)
 
     def _status(self, components: Sequence[ComponentStatus]) -> dict[str, Any]:
         is_settled = len(components) == len(self._chosen) and all(
@@ -325,11 +360,6 @@ class Device:
             "settled": is_settled,
             "components": [asdict(component) for component in components],
         }
-
-
-_BAD = frozenset({State.ERRORED, State.BROKEN})
-
-_INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
 
 def _resolve(step: Step, context: InterpolationContext) -> Step:

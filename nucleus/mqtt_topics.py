@@ -10,8 +10,8 @@ MAX_TOPIC_BYTES = 256
 MAX_RESERVED_TOPIC_BYTES = 512
 MAX_SLASHES = 7
 
-_RULE = re.compile(r"\$aws/rules/[^/\s]+/(?=\S)")
-_SHARE = re.compile(r"\$share/[^/\s]+/(?=\S)")
+_RULE = re.compile(r"\A\$aws/rules/[^/\s]+/(?=\S)")
+_SHARE = re.compile(r"\A\$share/[^/\s]+/(?=\S)")
 
 
 class TopicError(ValueError):
@@ -49,7 +49,7 @@ def validate_filter(topic_filter: str) -> None:
 
 def strip_share(topic_filter: str) -> str:
     """The filter itself of a shared subscription, `$share/GROUP/FILTER`; any other as it is."""
-    return _SHARE.sub("", topic_filter, count=1)
+    return _SHARE.sub("", topic_filter)
 
 
 def covers(wide: str, narrow: str) -> bool:
@@ -72,7 +72,7 @@ def _validate_size(topic: str) -> None:
     Raises:
         TopicError: one is too large.
     """
-    effective = _RULE.sub("", topic, count=1)
+    effective = _RULE.sub("", topic)
     if effective.startswith("$"):
         # IoT Core knows its own topics best.
         if len(effective.encode()) > MAX_RESERVED_TOPIC_BYTES:

@@ -127,4 +127,6 @@ LITE = Personality(
     ),
 )
 
-PERSONALITIES = {personality.name: personality for personality in (CLASSIC, LITE)}
+PERSONALITIES: dict[str, Personality] = {
+    personality.name: personality for personality in (CLASSIC, LITE)
+}

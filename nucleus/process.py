@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from nucleus.process_tree import GRACE_S, die_with_parent, end, tree_of
+from nucleus.process_tree import GRACE_S, ProcessTree, die_with_parent, end
 
 Stream = Literal["stdout", "stderr"]
 OnLine = Callable[[Stream, str], None]
@@ -76,6 +76,7 @@ class Script:
                     os.close(write)
             at_failure.pop_all()
         self.pid = self._process.pid
+        self._tree = ProcessTree(self.pid)
         self._outputs = (
             _Output(readers[0], self._loop, lambda line: on_line("stdout", line)),
             _Output(readers[1], self._loop, lambda line: on_line("stderr", line)),
@@ -95,11 +96,11 @@ class Script:
 
     def has_processes(self) -> bool:
         """Whether any process of the script lives: after its shell's end, those it has left."""
-        return bool(tree_of(self.pid, leader_runs=self._exit_code is None))
+        return bool(self._tree.living())
 
     async def stop(self, grace_s: float = GRACE_S) -> None:
         """Ends the whole tree: SIGTERM, and SIGKILL for what is still there after a while."""
-        await end(lambda: tree_of(self.pid, leader_runs=self._exit_code is None), grace_s)
+        await end(self._tree.living, grace_s)
         # Somebody who left the session may hold the pipes; nobody reads them any more.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ended.wait(), GRACE_S)
@@ -129,6 +130,7 @@ class Script:
 
     def _reap(self) -> None:
         code = self._process.wait()
+        self._tree.leader_ended()
         self._exit_code = code if code >= 0 else 128 - code
         for output in self._outputs:
             output.drain()

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -51,26 +51,56 @@ def die_with_parent(parent: int) -> Callable[[], None]:
     return ask
 
 
-def tree_of(leader: int, *, leader_runs: bool) -> list[psutil.Process]:
-    """The living processes of a script: its descendants, and all others of its session.
+class ProcessTree:
+    """The processes of one script: its descendants, and all others of their sessions.
 
-    Args:
-        leader: the script's shell, which leads a session of its own.
-        leader_runs: whether it has not been waited for yet. Afterwards its number may belong to
-            somebody else; while anybody of its session lives, it does not.
+    A descendant is found by its parents, which may end before it; its session stays the same. So
+    every session that was seen once belongs to the tree as long as it has members.
     """
-    found: dict[int, psutil.Process] = {}
-    with contextlib.suppress(psutil.NoSuchProcess):
-        script = psutil.Process(leader)
-        if not leader_runs:
-            return []  # another process: the session of ours has gone
-        found = {child.pid: child for child in script.children(recursive=True)}
-        found[leader] = script
+
+    def __init__(self, leader: int) -> None:
+        """Looks for nothing yet.
+
+        Args:
+            leader: the script's shell, which leads a session of its own.
+        """
+        self._leader = leader
+        self._leader_runs = True
+        self._sessions = {leader}
+
+    def leader_ended(self) -> None:
+        """The shell has been waited for, so that its number may become somebody else's.
+
+        It does not while anybody of its session lives.
+        """
+        self._leader_runs = False
+
+    def living(self) -> list[psutil.Process]:
+        """Those that live now."""
+        found: dict[int, psutil.Process] = {}
+        with contextlib.suppress(psutil.NoSuchProcess):
+            leader = psutil.Process(self._leader)
+            if self._leader_runs:
+                found = {child.pid: child for child in leader.children(recursive=True)}
+                found[leader.pid] = leader
+            else:
+                self._sessions.discard(self._leader)  # somebody else has the number
+        session_of = dict(_sessions())
+        self._sessions |= {session_of[pid] for pid in found if pid in session_of}
+        # A child that was forked just now is in our own session until its shell has left it.
+        self._sessions.discard(os.getsid(0))
+        for pid, session in session_of.items():
+            if session in self._sessions and pid not in found:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    found[pid] = psutil.Process(pid)
+        return [process for process in found.values() if _lives(process)]
+
+
+def _sessions() -> Iterator[tuple[int, int]]:
+    """Every process that can be seen, and its session."""
     for pid in psutil.pids():
-        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
-            if os.getsid(pid) == leader:
-                found.setdefault(pid, psutil.Process(pid))
-    return [process for process in found.values() if _lives(process)]
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            yield pid, os.getsid(pid)
 
 
 async def end(look: Callable[[], Iterable[psutil.Process]], grace_s: float = GRACE_S) -> None:
@@ -143,7 +173,8 @@ def _is_in_container(pid: int) -> bool:
 
 
 def _tell(processes: Iterable[psutil.Process], signal_number: signal.Signals) -> None:
-    for process in processes:
+    """Sends a signal, to parents first: a shell whose child ended before would do what is next."""
+    for process in sorted(processes, key=psutil.Process.create_time):
         with contextlib.suppress(psutil.NoSuchProcess):
             try:
                 process.send_signal(signal_number)

@@ -285,8 +285,8 @@ def _parse_selections(section: Section) -> tuple[str, ...]:
 def _select(tree: object, keywords: Collection[str], keys: Collection[str]) -> Any:
     """What a manifest's selections leave of the recipe's own lifecycle.
 
-    Where a level has any selection's key, the first of the manifest's own that is there is taken,
-    else `all`, else nothing.
+    Where a level, the lifecycle itself or a step, has the key of any selection, the first of the
+    manifest's own that is there is taken, else `all`, else nothing.
 
     Source: aws-greengrass-nucleus, PlatformResolver.filterPlatform.
     """
@@ -295,7 +295,7 @@ def _select(tree: object, keywords: Collection[str], keys: Collection[str]) -> A
     if any(key in keywords for key in tree):
         for key in (*keys, "all"):
             if tree.get(key) is not None:
-                return tree[key]
+                return _select(tree[key], keywords, keys)
         return {}
     # An empty result is that of a level whose selections are all of other platforms.
     found = {key: _select(value, keywords, keys) for key, value in tree.items()}

@@ -175,7 +175,8 @@ def parse_text(text: str, place: str, *, exact_keys: bool, only_text: bool) -> S
         raise RecipeError(place, "too many levels", "a recipe of a few") from error
     except yaml.MarkedYAMLError as error:
         where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise RecipeError(place, f"{error.problem or 'a mistake'}{where}", "YAML") from error
+        problem = (error.problem or "a mistake").removeprefix("but found ")
+        raise RecipeError(place, f"{problem}{where}", "YAML") from error
     except (yaml.YAMLError, ValueError) as error:
         raise RecipeError(place, str(error).splitlines()[0], "JSON or YAML") from error
     if not isinstance(tree, dict):
@@ -221,7 +222,7 @@ class _YamlTree:
         if id(node) in self._seen:
             raise _mistake("an alias", node)
         self._seen.add(id(node))
-        if not node.tag.startswith(_STANDARD):
+        if node.tag.removeprefix(_STANDARD) not in _KINDS:
             raise _mistake(f"the tag {node.tag!r}", node)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
@@ -253,6 +254,7 @@ class _YamlTree:
 
 
 _STANDARD = "tag:yaml.org,2002:"
+_KINDS = {"map", "seq", "str", "null", "bool", "int", "float", "timestamp", "merge", "value"}
 
 
 def _mistake(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:

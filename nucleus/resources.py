@@ -30,10 +30,8 @@ def validate(resource: str) -> None:
     Source: AuthorizationModule.java, `validateResource`; policy_validation.c.
 
     Raises:
-        ResourceError: it is empty, has a bare `?`, or `${` that starts no escape.
+        ResourceError: it has a bare `?`, or `${` that starts no escape.
     """
-    if not resource:
-        raise ResourceError("an empty text", "a resource")
     rest = _ESCAPE.sub("", resource)
     if "${" in rest:
         raise ResourceError(repr(resource), "no other escape than ${*}, ${?} or ${$}")

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,6 @@ from typing import IO, Any
 
 SOCKET_PATH_BYTES = 107
 """The longest path of a Unix socket. Source: unix(7), `sun_path`."""
-
 
 _LOCK_S = 0.5
 """Whoever only looks whether a device runs holds the lock for an instant."""
@@ -47,6 +47,27 @@ class DeviceRoot:
         name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"edgexgb-{os.getuid()}-{name}" / "ipc.socket"
 
+    @contextlib.contextmanager
+    def socket_directory(self) -> Iterator[None]:
+        """Has the socket's directory, as long as it is needed where it is not the root itself.
+
+        Raises:
+            DeviceError: it is somebody else's: temporary directories are everybody's.
+        """
+        directory = self.socket.parent
+        if directory == self.path.resolve():
+            yield
+            return
+        directory.mkdir(exist_ok=True, mode=0o755)
+        found = directory.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise DeviceError(f"{directory}: got somebody else's, expected a directory of ours")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # also where somebody has put a file there
+                directory.rmdir()
+
     @property
     def configuration(self) -> Path:
         """The file of the components' configuration."""
@@ -66,14 +87,15 @@ class DeviceRoot:
 
         Raises:
             DeviceError: another device holds it.
+            OSError: the directory cannot be made or written.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / "device.lock").open("a+") as file:
             end = time.monotonic() + _LOCK_S
             while not _locked(file, fcntl.LOCK_EX):
                 if time.monotonic() > end:
-                    text = f"{self.path}: got a core device that runs, expected none"
-                    raise DeviceError(f"{text}; `edgexgb device stop` ends it")
+                    self.check_free()
+                    raise DeviceError(f"{self.path}: got a lock held by others, expected none")
                 time.sleep(0.02)
             file.truncate(0)
             json.dump({"pid": os.getpid(), **facts}, file)
@@ -85,14 +107,26 @@ class DeviceRoot:
 
     def holder(self) -> dict[str, Any] | None:
         """What the device that runs here said of itself; None where none runs."""
-        try:
-            with (self.path / "device.lock").open() as file:
-                if not _locked(file, fcntl.LOCK_SH):
-                    facts = json.loads(file.read() or "{}")
-                    return facts if facts.get("pid") else None
-        except FileNotFoundError:
-            pass
+        # A file without JSON is one that a device is just about to write.
+        with (
+            contextlib.suppress(FileNotFoundError, ValueError),
+            (self.path / "device.lock").open() as file,
+        ):
+            if not _locked(file, fcntl.LOCK_SH):
+                facts: dict[str, Any] = json.load(file)
+                return facts
         return None
+
+    def check_free(self) -> None:
+        """Returns where no device runs here.
+
+        Raises:
+            DeviceError: one does.
+        """
+        if (holder := self.holder()) is not None:
+            observed = f"a core device that runs (pid {holder['pid']})"
+            expected = "none; `edgexgb device stop` ends it"
+            raise DeviceError(f"{self.path}: got {observed}, expected {expected}")
 
     def running(self) -> dict[str, Any]:
         """What the device that runs here said of itself.

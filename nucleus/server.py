@@ -68,6 +68,7 @@ class IpcServer:
         self._numbers = itertools.count(1)
         self._connections: set[Connection] = set()
         self._listener: asyncio.Server | None = None
+        self._is_closed = False
         self._inode = (0, 0)
 
     @property
@@ -78,7 +79,7 @@ class IpcServer:
     async def start(self) -> None:
         """Makes the socket, readable and writable for everybody, and serves from now on.
 
-        A socket that nobody listens to any more is replaced.
+        A socket that nobody listens to any more is replaced. A server starts once.
 
         Raises:
             SocketPathError: the path is too long, something else is there, or somebody listens.
@@ -88,14 +89,15 @@ class IpcServer:
         listener = socket.socket(socket.AF_UNIX)
         try:
             listener.bind(os.fspath(self._path))
-            self._path.chmod(_MODE)
             self._inode = _inode(self._path)
+            self._path.chmod(_MODE)
             loop = asyncio.get_running_loop()
             self._listener = await loop.create_unix_server(
                 self._connect, sock=listener, backlog=_BACKLOG
             )
         except BaseException:
             listener.close()
+            self._remove_socket()
             raise
         _log.info("serving IPC as nucleus %s at %s", self._service.personality.name, self._path)
 
@@ -104,10 +106,9 @@ class IpcServer:
         if self._listener is None:
             return
         listener, self._listener = self._listener, None
+        self._is_closed = True
         listener.close()
-        with contextlib.suppress(FileNotFoundError):
-            if _inode(self._path) == self._inode:  # else it is another server's by now
-                self._path.unlink()
+        self._remove_socket()
         for _ in range(3):  # what asyncio has accepted comes in, and is closed by `_opened`
             await asyncio.sleep(0)
         for connection in list(self._connections):
@@ -117,13 +118,18 @@ class IpcServer:
         await listener.wait_closed()
         _log.info("stopped serving IPC at %s", self._path)
 
+    def _remove_socket(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if _inode(self._path) == self._inode:  # else it is another server's by now
+                self._path.unlink()
+
     def _connect(self) -> Connection:
         return Connection(self._service, next(self._numbers), self._opened, self._ended)
 
     def _opened(self, connection: Connection) -> None:
         self._connections.add(connection)
         most = self._service.personality.max_connections
-        if self._listener is None:  # it came while the server closed
+        if self._is_closed:  # it came while the server closed
             connection.close()
         elif most is not None and len(self._connections) > most:
             _log.warning("a connection was closed: got %d, expected at most %d", most + 1, most)

@@ -6,9 +6,10 @@ Source: aws-greengrass-nucleus, builtin/services/configstore/ConfigStoreIPCEvent
 aws-greengrass-lite, modules/ggipcd/src/services/config, modules/ggconfigd/src/db_interface.c.
 """
 
+import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 from nucleus.configuration import ACCESS_CONTROL, Configuration, ConfigurationStore
 from nucleus.configuration_tree import KeyPath
@@ -94,10 +95,10 @@ class _Family:
         timestamp_s, value = request.get("timestamp"), request.get("valueToMerge")
         if self._is_lite:
             # An integer fails the schema there; any JSON may be merged.
-            if not isinstance(timestamp_s, float) or "valueToMerge" not in request:
+            if not _is_finite(timestamp_s, float) or "valueToMerge" not in request:
                 raise IpcError("InvalidArgumentsError", "Received invalid parameters.")
             return int(timestamp_s * 1000), value
-        if isinstance(timestamp_s, bool) or not isinstance(timestamp_s, int | float):
+        if not _is_finite(timestamp_s, int, float):
             raise IpcError("InvalidArgumentsError", "Timestamp is required")
         if not isinstance(value, dict):
             raise IpcError("InvalidArgumentsError", "ValueToMerge is required")
@@ -134,6 +135,10 @@ def _has(configuration: Configuration, key_path: KeyPath) -> bool:
     except KeyError:
         return False
     return True
+
+
+def _is_finite(value: object, *kinds: type) -> TypeGuard[float]:
+    return type(value) in kinds and math.isfinite(cast("float", value))
 
 
 def _with_doubles(value: Any) -> Any:

@@ -7,6 +7,7 @@ aws-greengrass-lite, modules/ggipcd/src/services/{lifecycle,cli}.
 
 import asyncio
 import logging
+import math
 from typing import Protocol
 
 from nucleus.authorization import CLI, Authorization
@@ -201,7 +202,9 @@ class _Family:
         if not isinstance(deployment_id, str):
             text = "Cannot defer the update, the deployment ID provided was null"
             raise IpcError("InvalidArgumentsError", text)
-        if recheck_ms is not None and type(recheck_ms) not in (int, float):
+        if recheck_ms is not None and not (
+            type(recheck_ms) in (int, float) and math.isfinite(recheck_ms)
+        ):
             text = f"recheckAfterMs: got {recheck_ms!r}, expected a number"
             raise IpcError("InvalidArgumentsError", text)
         try:

@@ -8,7 +8,6 @@ and a running lite 2.6 (lite).
 """
 
 import base64
-import binascii
 import json
 import logging
 from collections.abc import Callable
@@ -16,6 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from nucleus.operation import Caller, IpcError, Json, Operation, Operations, Stream
+from nucleus.operations.json_message import (
+    DEAFENING_BYTES,
+    LOST_DEPTH,
+    MAX_DEPTH,
+    REFUSED_BYTES,
+    depth,
+    lite_bytes,
+    to_doubles,
+)
 from nucleus.personality import Personality
 from nucleus.topics import is_wildcard, matches, matches_in_trie
 
@@ -28,22 +36,13 @@ RECEIVE_OTHERS = "RECEIVE_MESSAGES_FROM_OTHERS"
 
 EVENT = "SubscriptionResponseMessage"
 
-DEAFENING_LIST = 45
-"""Elements of a list in a `jsonMessage` that silences every subscription it reaches, on lite."""
-
-REFUSED_LIST = 200
-"""Elements of a list in a `jsonMessage` that lite refuses."""
-
-LOST_DEPTH = 13
-"""Nested lists and objects of a `jsonMessage`, itself included, that get lost on lite."""
-
 Authorize = Callable[[str, str, str, str], None]
 """Takes component, service, operation and resource; raises `IpcError` where a policy lacks."""
 
-_log = logging.getLogger(__name__)
-
 Watcher = Callable[[str, bytes], None]
 """Takes the topic and the payload of a message; of a `jsonMessage`, its JSON."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class _Publication:
 
     def payload(self) -> bytes:
         if self.key == "binaryMessage":
-            return base64.b64decode(self.message)
+            return base64.b64decode(self.message, validate=True)
         return json.dumps(self.message, ensure_ascii=False, separators=(",", ":")).encode(
             errors="backslashreplace"
         )
@@ -135,9 +134,11 @@ class LocalPubSub:
 
         def deliver(publication: _Publication) -> None:
             try:
-                watcher(publication.topic, publication.payload())
-            except binascii.Error:  # lite passes on what a component calls base64
+                payload = publication.payload()
+            except ValueError:  # lite passes on what a component calls base64
                 return
+            try:
+                watcher(publication.topic, payload)
             except Exception:
                 _log.exception("a watcher of %s failed", topic_filter)
 
@@ -154,7 +155,10 @@ class LocalPubSub:
         if not self._personality.authorizes_first:
             self._authorize(caller.component, SERVICE, PUBLISH, topic)
         self._check_topic(topic)
-        self._deliver(_Publication(topic, key, message, caller.component))
+        publication = _Publication(topic, key, message, caller.component)
+        if self._is_at_risk(publication) and lite_bytes(message) > REFUSED_BYTES:
+            raise IpcError("ServiceError", "Failed to publish the message.")
+        self._deliver(publication)
         return {}
 
     def _subscribe_to_topic(self, caller: Caller, request: Json, stream: Stream) -> Json:
@@ -230,14 +234,15 @@ class LocalPubSub:
             raise self._invalid(place, "other text", "base64") from error
 
     def _to_json_message(self, place: str, message: Any) -> Any:
+        levels = depth(message)
+        if levels > MAX_DEPTH:
+            raise self._invalid(place, f"{levels} levels", f"at most {MAX_DEPTH}")
         if self._personality.mimics_java_json:
             if not isinstance(message, dict):
                 raise self._invalid(place, _kind(message), "an object")
-            return _to_doubles(message)
+            return to_doubles(message)
         if message is None:
             raise self._invalid(place, _kind(message), "a JSON value")
-        if self._personality.loses_large_json and _longest_list(message) >= REFUSED_LIST:
-            raise IpcError("ServiceError", "")
         return message
 
     def _hears_itself(self, topic_filter: str, mode: object) -> bool:
@@ -272,23 +277,21 @@ class LocalPubSub:
             if self._matches(topic_filter, publication.topic)
             for subscription in subscriptions
         ]
-        loses, deafens = self._harm(publication)
+        is_at_risk = self._is_at_risk(publication)
+        deafens = is_at_risk and lite_bytes(publication.message) > DEAFENING_BYTES
+        is_lost = is_at_risk and depth(publication.message) >= LOST_DEPTH
         for subscription in hearers:
             if publication.component == subscription.component and not subscription.hears_itself:
                 continue
             if subscription.component is not None:
                 subscription.is_deaf |= deafens
-                if subscription.is_deaf or loses:
+                if subscription.is_deaf or is_lost:
                     continue
             self.delivered += 1
             subscription.deliver(publication)
 
-    def _harm(self, publication: _Publication) -> tuple[bool, bool]:
-        """Whether components do not get a message, and whether it deafens them for ever."""
-        if publication.key != "jsonMessage" or not self._personality.loses_large_json:
-            return False, False
-        message = publication.message
-        return _depth(message) >= LOST_DEPTH, _longest_list(message) >= DEAFENING_LIST
+    def _is_at_risk(self, publication: _Publication) -> bool:
+        return publication.key == "jsonMessage" and self._personality.loses_large_json
 
 
 def _text(topic: object) -> str:
@@ -301,36 +304,3 @@ def _kind(value: object) -> str:
 
 def _n_bytes(text: str) -> int:
     return len(text.encode(errors="surrogatepass"))
-
-
-def _to_doubles(value: Any) -> Any:
-    """The value as Java's object maps hold it: each number is a double."""
-    if isinstance(value, dict):
-        return {key: _to_doubles(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_to_doubles(inner) for inner in value]
-    if isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
-            return float("inf") if value > 0 else float("-inf")
-    return value
-
-
-def _children(value: object) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
-
-
-def _depth(value: object) -> int:
-    """How many lists and objects are nested in each other."""
-    if not isinstance(value, dict | list):
-        return 0
-    return 1 + max(map(_depth, _children(value)), default=0)
-
-
-def _longest_list(value: object) -> int:
-    """How many elements the longest list has."""
-    own = len(value) if isinstance(value, list) else 0
-    return max(own, *map(_longest_list, _children(value)), 0)

@@ -289,6 +289,15 @@ def test_the_thing_name_is_interpolated_where_the_nucleus_does_so(
     assert allows(authorization, topic) is expected
 
 
+def test_an_empty_resource_is_nothing_on_classic(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither in a policy nor in a request; lite has nothing against it."""
+    assert not allows(loaded(policy(("",))), "")
+    place = f"A.accessControl.{PUBSUB}.A:1.resources[0]"
+    assert caplog.messages == [f"{place}: got an empty text, expected a resource; resource skipped"]
+    assert not allows(loaded(policy(("*",))), "")
+    assert allows(loaded(policy(("",)), LITE), "")
+
+
 def test_wildcards_count_for_the_mqtt_proxy_alone(personality: Personality) -> None:
     """The same resource means other things to the two services."""
     both = policy(("a/+",)) | policy(("a/+",), service=MQTT_PROXY)

@@ -487,7 +487,7 @@ def test_policies_are_loaded_for_all_and_when_they_change() -> None:
     loaded.clear()
     store["B"].merge((), {"x": 2}, 20)
     assert loaded == []
-    change = {"accessControl": {"s": {"1": {"operations": [], "resources": []}}}}
+    change: Tree = {"accessControl": {"s": {"1": {"operations": [], "resources": []}}}}
     store["A"].apply({}, [], change, 20)
     assert loaded == [("A", change["accessControl"])]
     loaded.clear()

@@ -428,12 +428,23 @@ def nested(depth: int) -> Any:
     return value
 
 
-def test_list_of_45_deafens_its_subscriptions_on_lite() -> None:
+@pytest.mark.parametrize(
+    ("fits", "deafens"),
+    [
+        ([0] * 44, [0] * 45),
+        ({"x": [0] * 42}, {"x": [0] * 43}),
+        (dict.fromkeys("abcdefghijklmnopqrstuvw"), dict.fromkeys("abcdefghijklmnopqrstuvwx")),
+    ],
+    ids=["list", "list in object", "object"],
+)
+def test_message_with_many_values_deafens_its_subscriptions_on_lite(
+    fits: Any, deafens: Any
+) -> None:
     """The publisher hears nothing of it; the stream stays open, and silent for ever."""
     bus = Bus(LITE)
     deaf, other = bus.subscribe("a"), bus.subscribe("b")
-    bus.publish_json("a", {"x": [0] * 44})
-    bus.publish_json("a", {"x": [0] * 45})
+    bus.publish_json("a", fits)
+    bus.publish_json("a", deafens)
     bus.publish("a")
     assert len(deaf.events) == 1
     assert bus.pubsub.n_subscriptions == 2
@@ -444,12 +455,12 @@ def test_list_of_45_deafens_its_subscriptions_on_lite() -> None:
     assert (fresh.texts, len(deaf.events)) == (["hello"], 1)
 
 
-def test_list_of_200_is_refused_by_lite() -> None:
-    """Without a word, and nobody is harmed."""
+def test_message_with_very_many_values_is_refused_by_lite() -> None:
+    """And nobody is harmed."""
     bus = Bus(LITE)
     stream = bus.subscribe("a")
-    found = refused(lambda: bus.publish_json("a", {"x": [{"y": [0] * 200}]}))
-    assert found == ("ServiceError", "")
+    found = refused(lambda: bus.publish_json("a", [0] * 200))
+    assert found == ("ServiceError", "Failed to publish the message.")
     bus.publish("a")
     assert stream.texts == ["hello"]
 
@@ -471,6 +482,14 @@ def test_classic_minds_neither_length_nor_depth() -> None:
     stream = bus.subscribe("a", "B")
     bus.publish_json("a", {"x": [0.0] * 500, "y": nested(50)})
     assert stream.events[0]["jsonMessage"]["message"] == {"x": [0.0] * 500, "y": nested(50)}
+
+
+def test_nesting_without_end_is_refused(personality: Personality) -> None:
+    """By both, with the error of the nucleus."""
+    text = "publishMessage.jsonMessage.message: got 256 levels, expected at most 255"
+    bus = Bus(personality)
+    assert refused(lambda: bus.publish_json("a", nested(256))) == refusal(personality, text)
+    Bus(CLASSIC).publish_json("a", nested(255))
 
 
 # --- the device itself ----------------------------------------------------------------------------

@@ -1,9 +1,11 @@
+import fcntl
 import os
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,8 @@ def test_root_is_held_by_one_device(tmp_path: Path) -> None:
     with DeviceRoot(tmp_path).hold({}), pytest.raises(DeviceError) as caught:
         DeviceRoot(tmp_path).hold({}).__enter__()
     assert str(caught.value) == (
-        f"{tmp_path}: got a core device that runs, expected none; `edgexgb device stop` ends it"
+        f"{tmp_path}: got a core device that runs (pid {os.getpid()}), expected none; "
+        "`edgexgb device stop` ends it"
     )
 
 
@@ -67,6 +70,55 @@ def test_socket_of_a_deep_root_is_elsewhere_and_fits(tmp_path: Path) -> None:
     deep.socket.parent.rmdir()
     near = DeviceRoot(Path("/tmp"))
     assert near.socket == Path("/tmp/ipc.socket").resolve()
+
+
+def test_socket_directory_lasts_as_long_as_it_is_needed(tmp_path: Path) -> None:
+    """One beside the root goes; the root itself stays."""
+    deep = DeviceRoot(tmp_path / ("d" * 120))
+    with deep.socket_directory():
+        assert stat.S_IMODE(deep.socket.parent.stat().st_mode) & 0o022 == 0
+    assert not deep.socket.parent.exists()
+    with DeviceRoot(tmp_path).socket_directory():
+        pass
+    assert tmp_path.exists()
+
+
+def test_socket_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    """Whoever guessed its name could listen there, and would be told our tokens."""
+    deep = DeviceRoot(tmp_path / ("d" * 120))
+    target = tmp_path / "theirs"
+    target.mkdir()
+    deep.socket.parent.symlink_to(target)
+    try:
+        with pytest.raises(DeviceError) as caught, deep.socket_directory():
+            pass
+    finally:
+        deep.socket.parent.unlink()
+    assert str(caught.value) == (
+        f"{deep.socket.parent}: got somebody else's, expected a directory of ours"
+    )
+
+
+def test_root_that_somebody_looks_at_is_not_held(tmp_path: Path) -> None:
+    """A look takes an instant, and a device that starts waits for it."""
+    root = DeviceRoot(tmp_path)
+    with root.hold({}):
+        pass
+    with (tmp_path / "device.lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        release = threading.Timer(0.1, lambda: fcntl.flock(file, fcntl.LOCK_UN))
+        release.start()
+        with root.hold({}):
+            assert root.running()["pid"] == os.getpid()
+        release.join()
+
+
+def test_device_that_has_not_said_who_it_is_is_none_yet(tmp_path: Path) -> None:
+    """The lock comes before its content."""
+    root = DeviceRoot(tmp_path)
+    with root.hold({}):
+        (tmp_path / "device.lock").write_text('{"pi')
+        assert root.holder() is None
 
 
 def test_tools_of_this_user_alone_read_the_token(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class Question:
         """
         request = Request(
             id=identity,
-            event={**self.rows.event, **self.options},
+            event=self.options,
             reply_to=self.reply_topic,
             deadline_ms=self.deadline_ms,
         )
@@ -92,9 +92,9 @@ class RowLimits:
     def see(self, prediction: Prediction) -> None:
         """Forgets what another model has taught."""
         model = prediction.model, prediction.version
-        if model != self._model:
-            self._model = model
+        if self._model not in {None, model}:
             self._most.clear()
+        self._model = model
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from consumer.errors import (
@@ -71,8 +71,13 @@ class Encoded:
     rows_name: Literal["records", "data"]
 
     def message(self, request: Request, span: "Span") -> bytes:
-        """The bytes of the request with the rows of the span."""
-        head = encode_request(request)[:-1]  # without its closing brace
+        """The bytes of the request, whose event has the options, with the rows of the span.
+
+        Raises:
+            EnvelopeError: an option is no JSON.
+        """
+        event = {**self.event, **request.event}
+        head = encode_request(replace(request, event=event))[:-1]  # without its closing brace
         rows = self.between.join(self.pieces[span.start : span.stop])
         return b"".join((head, self.opening, rows, self.closing))
 

@@ -221,4 +221,5 @@ async def _until_signal(work: Awaitable[int]) -> int:
 def main(connect: Callable[[], Device]) -> int:
     """Runs the component; gives the exit code."""
     configure_logging("INFO")
+    logging.getLogger("awsiot").setLevel(logging.WARNING)  # it has a line for each connection
     return asyncio.run(_until_signal(run(connect)))

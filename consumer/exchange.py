@@ -5,6 +5,7 @@ Everything here runs on the client's event loop, but `Exchange._deliver`, which 
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -25,6 +26,9 @@ SILENT_S = 3.0
 anew. A subscription may be deaf (see `interface.hearing`), and a client that may not publish to its
 own reply topic cannot prove that it hears.
 """
+
+QUIET_S = 60.0
+"""Between two warnings about messages that are no replies."""
 
 Encode = Callable[[str], bytes]
 """Makes a message of the id that it shall have."""
@@ -61,6 +65,7 @@ class Exchange:
         self._count = 0
         self._silent = 0
         self._silent_since = 0.0
+        self._quiet_until = -math.inf
         self.connection = Connection(
             route.connect, route.reply_topic, self._deliver, self._fail_all, loop
         )
@@ -153,10 +158,18 @@ class Exchange:
         try:
             reply = parse_reply(payload)
         except EnvelopeError as error:
-            _log.warning("no reply, passed over", extra={"error": str(error)})
+            self._note_foreign(error)
             return
         waiting = self._waiting.get(reply.id) if isinstance(reply.id, str) else None
         if waiting is None or waiting.done():
             _log.debug("a reply that nobody waits for", extra={"status": reply.status})
             return
         waiting.set_result(reply)
+
+    def _note_foreign(self, error: EnvelopeError) -> None:
+        """Logs, without a word of the message, that there was one that is no reply."""
+        level = logging.DEBUG
+        if self._loop.time() >= self._quiet_until:
+            self._quiet_until = self._loop.time() + QUIET_S
+            level = logging.WARNING
+        _log.log(level, "no reply, passed over", extra={"error": str(error)})

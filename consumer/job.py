@@ -33,7 +33,11 @@ _log = logging.getLogger(__name__)
 
 
 class Job:
-    """Asks for predictions of everything that its source has."""
+    """Asks for predictions of everything that its source has.
+
+    Each row is asked at least once: what was under way when a process ended, or met an error that
+    passes, is asked again, and then stands twice in the result file.
+    """
 
     def __init__(self, client: InferenceClient, settings: Settings, pause: Pause) -> None:
         """Prepares a job.

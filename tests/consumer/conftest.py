@@ -43,7 +43,7 @@ class Service:
         holds: whether replies wait for `release`.
     """
 
-    def __init__(self, bus: MemoryBus) -> None:
+    def __init__(self, connect: Callable[[], PubSub]) -> None:
         self.version = "1.0.0"
         self.requests: list[Json] = []
         self.sizes: list[int] = []
@@ -53,12 +53,12 @@ class Service:
         self.holds = False
         self.changed = threading.Condition()
         self._held: list[tuple[str, bytes]] = []
-        self._bus = bus
+        self._connect = connect
         self.open()
 
     def open(self) -> None:
         """Connects, also again after a loss."""
-        self.pubsub: PubSub = self._bus.connect()
+        self.pubsub = self._connect()
         self.pubsub.subscribe(REQUESTS, self._hear, lambda _: None)
 
     def _hear(self, payload: bytes) -> None:
@@ -88,10 +88,10 @@ class Service:
             "predictions": list(predictions),
         }
 
-    def wait_for(self, n_requests: int) -> None:
+    def wait_for(self, n_requests: int, timeout_s: float = 10) -> None:
         """Returns once so many requests have come."""
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.requests) >= n_requests, 10)
+            assert self.changed.wait_for(lambda: len(self.requests) >= n_requests, timeout_s)
 
     def release(self, *, turned: bool = False) -> None:
         """Sends the replies that are held, or the last of them first."""
@@ -112,7 +112,7 @@ def bus() -> Iterator[MemoryBus]:
 @pytest.fixture
 def service(bus: MemoryBus) -> Service:
     """The service on the bus."""
-    return Service(bus)
+    return Service(bus.connect)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.chunks import Span, Table, encode_rows, fit, halve, to_rows
+from consumer.chunks import Rows, Span, Table, encode_rows, fit, halve, to_rows
 from consumer.errors import (
     InferenceError,
     MalformedRequestError,
@@ -64,11 +64,12 @@ def test_no_rows_are_refused(rows: Any) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_number_that_json_has_not_is_refused_with_its_place(value: float) -> None:
     """In each form as the caller would look for it."""
-    for rows, place in (
+    forms: list[tuple[Rows, str]] = [
         ([{"x": 1}, {"x": value}], "records[1].x"),
         ([{"x": 1}, {"y": value}], "records[1].y"),
         (Table(["x"], [[1], [value]]), "data[1].x"),
-    ):
+    ]
+    for rows, place in forms:
         with pytest.raises(NotANumberError) as caught:
             encode_rows(rows)
         assert str(caught.value) == f"{place}: got {value}, expected a finite number or null"

@@ -12,6 +12,7 @@ Source: aws-greengrass-nucleus 2.18, lifecyclemanager/Lifecycle.java.
 import contextlib
 import logging
 import random
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,8 +41,21 @@ _FINAL = (TokenRefusedError, NotPermittedError, ServiceFailedError, SettingsErro
 """What another attempt would not change."""
 
 _RECHECK_MS = 1000
-_FINISH_S = 5.0
-"""For what is in flight when the component is told to stop; a nucleus kills it 15 s after."""
+_FINISH_S = 4.0
+"""For what is in flight when the component is told to stop.
+
+A nucleus kills 5 s after SIGTERM. Source: aws-greengrass-nucleus 2.18,
+util/platforms/unix/UnixPlatform.java.
+"""
+
+STOPPED = 128 + signal.SIGTERM
+"""The exit code of a component that was told to stop: never 0.
+
+A nucleus that stops it does not look at the code. But should somebody else have sent the signal, 0
+would leave the component RUNNING without a process.
+
+Source: aws-greengrass-nucleus 2.18, lifecyclemanager/GenericExternalService.java.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +97,7 @@ class Component:
         self._events.put(_Stop())
 
     def run(self) -> int:
-        """Serves; the exit code: 0 where it was told to stop, else 1."""
+        """Serves; the exit code: `STOPPED` where it was told to stop, else 1."""
         end: float | None = None  # of the retries; None while all is well
         pause_s = 0.1
         while True:
@@ -104,10 +118,10 @@ class Component:
                     return 1
                 _log.warning("trying again", extra=_fields(error))
             else:
-                return 0
+                return STOPPED
             pause_s = min(2.0, pause_s * 2)
             if self._stopped_within(pause_s * random.uniform(0.5, 1.0)):  # noqa: S311
-                return 0
+                return STOPPED
 
     def _stopped_within(self, seconds: float) -> bool:
         """Whether `stop` is called while we wait; other events are of a connection that is gone."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nucleus.configuration import pointer
 from nucleus.personality import CLASSIC, Personality
 
 _log = logging.getLogger(__name__)
@@ -188,7 +189,7 @@ def _path(component: str, namespace: str, key: str, context: InterpolationContex
 
 
 def _configured(
-    placeholder: str, component: str, pointer: str, context: InterpolationContext
+    placeholder: str, component: str, reference: str, context: InterpolationContext
 ) -> str | None:
     """A component's configured value as text; None where there is none.
 
@@ -198,19 +199,17 @@ def _configured(
     Raises:
         InterpolationError: the pointer is none.
     """
-    if not pointer.startswith("/"):
+    if not reference.startswith("/"):
         raise InterpolationError(placeholder, "a pointer without a slash", "one such as '/key'")
-    value: Any = context.configuration(component)
-    if value is None:
+    configuration = context.configuration(component)
+    if configuration is None:
         return None
-    for part in pointer[1:].split("/"):
-        key = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(value, Mapping) and key in value:
-            value = value[key]
-        elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
-            value = value[int(key)]
-        else:
-            return None
+    try:
+        value = pointer(configuration, reference)
+    except KeyError:
+        return None
+    except ValueError as error:
+        raise InterpolationError(placeholder, "a '~' alone", "'~0' or '~1' in its place") from error
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)

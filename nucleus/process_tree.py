@@ -87,7 +87,7 @@ class ProcessTree:
                 self._sessions.discard(self._leader)  # somebody else has the number
         session_of = dict(_sessions())
         self._sessions |= {session_of[pid] for pid in found if pid in session_of}
-        # A child that was forked just now is in our own session until its shell has left it.
+        # Never ours, however a process may have come into it.
         self._sessions.discard(os.getsid(0))
         for pid, session in session_of.items():
             if session in self._sessions and pid not in found:

@@ -6,6 +6,7 @@ with what it was given or found, with 2 when it was called wrongly; an error is 
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import signal
@@ -53,7 +54,11 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code."""
     parser = _parser()
-    arguments = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    arguments = parser.parse_args(words)
+    arguments.words = words  # `device start --detach` says them again
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what the terminal cannot show is no error
+        sys.stdout.reconfigure(errors="backslashreplace")
     # A closed terminal or a plain kill unwinds like Ctrl-C, so that what we started ends with us.
     for signal_number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, _stop)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from model.bundle import open_bundle
 from nucleus.device import Placement
@@ -38,6 +38,7 @@ def select(arguments: argparse.Namespace) -> Selection:
     Raises:
         CommandError: an option is no good, or nothing is named.
         BundleError: the bundle cannot be opened.
+        OSError: a recipe cannot be read.
     """
     recipes: list[tuple[str, str]] = []
     configurations: dict[str, dict[str, Any]] = {}
@@ -51,11 +52,14 @@ def select(arguments: argparse.Namespace) -> Selection:
         recipes.append(_packaged("consumer"))
         configurations[CONSUMER] = {"python": sys.executable}
     recipes.extend((str(path), _read(path)) for path in arguments.recipe)
+    if arguments.artifacts is not None and not arguments.artifacts.is_dir():
+        observed = "no such directory"
+        raise CommandError(f"{arguments.artifacts}: got {observed}, expected one of artifacts")
     if not recipes:
         raise CommandError("nothing to run: got no component, expected a bundle or a --recipe")
     for text in arguments.configure:
         name, fields = _configuration(text)
-        configurations.setdefault(name, {}).update(fields)
+        configurations[name] = _merge(configurations.get(name, {}), fields)
     # Ours run as processes here; a recipe's manifest for containers comes after the one for them.
     platform = {"runtime": "process"} | dict(_pair(text) for text in arguments.platform)
     return Selection(
@@ -82,17 +86,37 @@ def _packaged(package: str) -> tuple[str, str]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # editors may write a byte order mark
     except UnicodeDecodeError as error:
         raise CommandError(f"{path}: got bytes that are no UTF-8, expected a recipe") from error
 
 
 def _configuration(text: str) -> tuple[str, dict[str, Any]]:
     name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise CommandError(f"--configure: got {text!r}, expected COMPONENT=JSON")
     try:
-        fields = json.loads(value)
-    except ValueError as error:
-        raise CommandError(f"--configure {name}: got text that is no JSON ({error})") from error
-    if not equals or not isinstance(fields, dict):
-        raise CommandError(f"--configure: got {text!r}, expected COMPONENT=JSON, an object")
+        fields = json.loads(value, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        observed = f"text that is no JSON ({error})"
+        raise CommandError(f"--configure {name}: got {observed}, expected an object") from error
+    if not isinstance(fields, dict):
+        observed = f"a {type(fields).__name__}"
+        raise CommandError(f"--configure {name}: got {observed}, expected an object")
     return name, fields
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"the constant {constant}")
+
+
+def _merge(into: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """As a deployment merges: objects key by key, everything else is replaced."""
+    merged = dict(into)
+    for key, value in fields.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
+    return merged

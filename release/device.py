@@ -10,19 +10,29 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from interface.errors import TransportError
 from nucleus.personality import PERSONALITIES
 from nucleus.root import DeviceError, DeviceRoot
 from release.errors import CommandError
+from release.logs import log_lines
+
+if TYPE_CHECKING:
+    from interface.greengrass import CoreDevice
+    from nucleus.device import Device
 
 DEFAULT_ROOT = Path("build") / "device"
-_STOP_S = 40.0
-_START_S = 30.0
+
+_START_S = 300.0  # a component may take two minutes to start, and try again
+_STOP_S = 120.0  # components stop one after the other where they depend on each other
+_ANSWER_S = 10.0
+_REMIND_S = 5.0
+_POLL_S = 0.05
 
 Command = Callable[[str, Callable[[Any], int], str], argparse.ArgumentParser]
 
@@ -41,17 +51,17 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     status = command("status", _status, "show the components and their states")
     status.add_argument("--json", action="store_true", help="print JSON")
     logs = command("logs", _logs, "show a component's log")
-    logs.add_argument("component", nargs="?", help="(default: all, one after the other)")
+    logs.add_argument("component", nargs="?", help="(default: all of them, and the device's own)")
     logs.add_argument("--follow", "-f", action="store_true", help="go on until Ctrl-C")
-    logs.add_argument("--lines", "-n", type=_whole, default=20, help="of the end (default: 20)")
+    logs.add_argument("--lines", "-n", type=whole, default=20, help="of the end (default: 20)")
     restart = command("restart", _restart, "restart a component")
-    restart.add_argument("component")
+    restart.add_argument("component", help="its name, as in `device status`")
     publish = command("publish", _publish, "publish a message")
-    publish.add_argument("topic")
+    publish.add_argument("topic", help="without wildcards")
     publish.add_argument("message", help="text, @FILE, or - for stdin")
     subscribe = command("subscribe", _subscribe, "print the messages on a topic until Ctrl-C")
     subscribe.add_argument("topic", help="may have the wildcards + and #")
-    subscribe.add_argument("--count", type=_whole, help="stop after so many")
+    subscribe.add_argument("--count", type=whole, help="stop after so many")
     for added in (publish, subscribe):
         added.add_argument("--iot-core", action="store_true", help="AWS IoT Core's topics")
     command("stop", _stop, "stop the components and the device")
@@ -63,11 +73,13 @@ def add_root(parser: argparse.ArgumentParser) -> None:
         "--root",
         type=Path,
         default=DEFAULT_ROOT,
+        metavar="DIRECTORY",
         help=f"the device's directory (default: {DEFAULT_ROOT})",
     )
 
 
-def _whole(text: str) -> int:
+def whole(text: str) -> int:
+    """A number above 0 in an argument."""
     if not text.isdigit() or not 1 <= int(text) < 10**9:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number above 0")
     return int(text)
@@ -92,7 +104,8 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--artifacts",
         type=Path,
-        help="their artifacts, as DIRECTORY/COMPONENT/VERSION/FILE",
+        metavar="DIRECTORY",
+        help="where their artifacts are, as DIRECTORY/COMPONENT/VERSION/FILE",
     )
     parser.add_argument(
         "--configure",
@@ -108,7 +121,9 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
         help="the nucleus to behave like (default: classic)",
     )
     parser.add_argument("--lite", action="store_true", help="the same as --personality lite")
-    parser.add_argument("--thing-name", default="laptop", help="(default: laptop)")
+    parser.add_argument(
+        "--thing-name", default="laptop", metavar="NAME", help="the device's (default: laptop)"
+    )
     parser.add_argument(
         "--platform",
         action="append",
@@ -116,8 +131,19 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override a platform attribute that manifests are chosen by",
     )
-    parser.add_argument("--broker", help="attach an MQTT broker as IoT Core: mqtt://HOST:PORT")
-    parser.add_argument("--detach", "-d", action="store_true", help="return once it is running")
+    parser.add_argument(
+        "--broker",
+        metavar="URL",
+        help="attach an MQTT broker as IoT Core: mqtt[s]://[USER[:PASSWORD]@]HOST[:PORT]",
+    )
+    parser.add_argument(
+        "--detach",
+        "-d",
+        action="store_true",
+        help="return once all components run; fail, and stop all, where one is BROKEN",
+    )
+    # For the process that `--detach` starts, which has all of its words but means this.
+    parser.add_argument("--no-detach", dest="detach", action="store_false", help=argparse.SUPPRESS)
 
 
 def _start(arguments: argparse.Namespace) -> int:
@@ -128,7 +154,9 @@ def _start(arguments: argparse.Namespace) -> int:
 
     selection = select(arguments)
     root = DeviceRoot(arguments.root)
+    root.check_free()
     _log_to(root)
+    screen = _Screen()
     device = Device(
         root,
         selection.placements,
@@ -137,10 +165,10 @@ def _start(arguments: argparse.Namespace) -> int:
         thing_name=arguments.thing_name,
         platform=selection.platform,
         broker=arguments.broker,
-        show=lambda line: print(line, flush=True),
+        show=screen.show,
     )
-    asyncio.run(_run(device.run))
-    return 0
+    asyncio.run(_run(device, screen))
+    return 1 if screen.is_gone else 0
 
 
 def _log_to(root: DeviceRoot) -> None:
@@ -155,22 +183,59 @@ def _log_to(root: DeviceRoot) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[file, terminal])
 
 
-async def _run(run: Callable[[asyncio.Event], Any]) -> None:
-    """Runs until a signal; a second one, while components stop, changes nothing."""
-    stop = asyncio.Event()
+class _Screen:
+    """Whoever reads the device's lines, and may stop it.
+
+    Attributes:
+        stop: set when the device is to stop.
+        is_gone: whether nobody reads any more; that stops the device, too, as a closed terminal
+            does, for nobody could press Ctrl-C.
+    """
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.is_gone = False
+
+    def show(self, line: str) -> None:
+        """Prints a line; never raises, for whoever calls has components to see to."""
+        if self.is_gone:
+            return
+        try:
+            print(line, flush=True)
+        except OSError:
+            self.is_gone = True
+            self.stop.set()
+            # Python itself would try once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def interrupt(self) -> None:
+        """A signal: the first stops the device, others change nothing."""
+        if self.stop.is_set():
+            self.show("already stopping; a component has its `shutdown` to run, and its time")
+        self.stop.set()
+
+
+async def _run(device: "Device", screen: _Screen) -> None:
+    """Runs until a signal; a second one leaves no processes behind either."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
-    await run(stop)
+        loop.add_signal_handler(number, screen.interrupt)
+    await device.run(screen.stop)
 
 
 def _start_detached(arguments: argparse.Namespace) -> int:
+    """Starts a device as a process of its own, and waits until its components have settled.
+
+    Raises:
+        CommandError: it did not start, or a component is BROKEN; nothing is left running then.
+        DeviceError: another device runs in the root.
+    """
     root = DeviceRoot(arguments.root)
-    if (holder := root.holder()) is not None:
-        raise CommandError(f"{root.path}: got a core device that runs (pid {holder['pid']})")
-    (root.path / "logs").mkdir(parents=True, exist_ok=True)
+    root.check_free()
     log = root.path / "logs" / "device.out"
-    words = [word for word in sys.argv[1:] if word not in {"--detach", "-d"}]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    words = list(arguments.words)
+    words.insert(words.index("--") if "--" in words else len(words), "--no-detach")
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "release.cli", *words],
@@ -179,36 +244,93 @@ def _start_detached(arguments: argparse.Namespace) -> int:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    end = time.monotonic() + _START_S
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            lines = log.read_text(errors="replace").strip().splitlines() or ["no output"]
-            raise CommandError(lines[-1].removeprefix("edgexgb device: error: "))
-        holder = root.holder()
-        if holder is not None and holder["pid"] == process.pid and _is_settled(root):
-            return _status(argparse.Namespace(root=arguments.root, json=False))
-        time.sleep(0.05)
-    raise CommandError(f"the device: got no settled components in {_START_S:.0f} s; see {log}")
+    try:
+        _await_settled(root, process, log)
+    except BaseException:
+        process.terminate()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
+    return _status(argparse.Namespace(root=arguments.root, json=False))
 
 
-def _is_settled(root: DeviceRoot) -> bool:
+def _await_settled(root: DeviceRoot, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Returns when all components have settled.
+
+    Raises:
+        CommandError: they have not in time, one is BROKEN, or the device has ended.
+    """
+    patience = _Patience(_START_S)
+    while process.poll() is None:
+        components, is_settled = _look(root, process.pid)
+        for one in components:
+            if one["state"] == "BROKEN":
+                where = f"see {root.log(one['name'])}"
+                text = f"{one['name']}: got BROKEN ({one['last_error']}), expected it to run"
+                raise CommandError(f"{text}; {where}; the device was stopped")
+        if is_settled:
+            return
+        waiting = _listing(components, _SETTLED) or "the device"
+        if not patience.goes_on(f"waiting for {waiting}"):
+            observed = f"no settled components in {_START_S:.0f} s, but {waiting}"
+            raise CommandError(f"{root.path}: got {observed}, expected all to run; see {log}")
+    lines = log.read_text(errors="replace").strip().splitlines() or ["the device: got no output"]
+    raise CommandError(lines[-1].removeprefix("edgexgb device: error: "))
+
+
+def _look(root: DeviceRoot, pid: int) -> tuple[list[Any], bool]:
+    """The components of a device, and whether they have settled; none before it runs."""
     with contextlib.suppress(DeviceError):
-        return bool(root.read_status().get("settled"))
-    return False
+        holder = root.holder()
+        if holder is not None and holder["pid"] == pid:
+            status = root.read_status()
+            return status["components"], status["settled"]
+    return [], False
+
+
+def _listing(components: Iterable[Mapping[str, Any]], but: Collection[str]) -> str:
+    """The components that are in other states."""
+    return ", ".join(f"{it['name']} ({it['state']})" for it in components if it["state"] not in but)
+
+
+_SETTLED = frozenset({"RUNNING", "FINISHED", "BROKEN"})
+_AT_REST = frozenset({"NEW", "INSTALLED", "FINISHED", "BROKEN"})
+
+
+class _Patience:
+    """Waits for something in small steps, and says so on stderr from time to time."""
+
+    def __init__(self, patience_s: float) -> None:
+        now = time.monotonic()
+        self._end = now + patience_s
+        self._reminder = now + _REMIND_S
+
+    def goes_on(self, text: str) -> bool:
+        """Whether it has not been too long, after a while."""
+        time.sleep(_POLL_S)
+        now = time.monotonic()
+        if now >= self._reminder:
+            print(text, file=sys.stderr, flush=True)
+            self._reminder = now + _REMIND_S
+        return now < self._end
 
 
 def _stop(arguments: argparse.Namespace) -> int:
     root = DeviceRoot(arguments.root)
     pid = root.running()["pid"]
-    os.kill(pid, signal.SIGTERM)
-    end = time.monotonic() + _STOP_S
-    while time.monotonic() < end:
-        holder = root.holder()
-        if holder is None or holder["pid"] != pid:
-            print("stopped")
-            return 0
-        time.sleep(0.05)
-    raise CommandError(f"{root.path}: got a device that still runs after {_STOP_S:.0f} s")
+    with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+        os.kill(pid, signal.SIGTERM)
+    patience = _Patience(_STOP_S)
+    while (holder := root.holder()) is not None and holder["pid"] == pid:
+        waiting = _listing(_look(root, pid)[0], _AT_REST) or "the device"
+        if not patience.goes_on(f"waiting for {waiting}"):
+            observed = f"a device (pid {pid}) that still runs after {_STOP_S:.0f} s"
+            raise CommandError(f"{root.path}: got {observed}, expected its end")
+    print("stopped")
+    return 0
 
 
 # --- looking at it --------------------------------------------------------------------------------
@@ -229,66 +351,51 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _restart(arguments: argparse.Namespace) -> int:
-    with _connected(arguments.root) as device:
-        device.restart_component(arguments.component)
+    root, name = DeviceRoot(arguments.root), arguments.component
+    names = [one["name"] for one in root.read_status()["components"]]
+    if name not in names:
+        expected = f"one of: {', '.join(names) or 'none'}"
+        raise CommandError(f"restart of {name!r}: got no such component, expected {expected}")
+    with connected(root) as device:
+        device.restart_component(name)
+    print(f"restarting {name}")
     return 0
 
 
 def _logs(arguments: argparse.Namespace) -> int:
     root = DeviceRoot(arguments.root)
-    paths = sorted((root.path / "logs").glob("*.log"))
-    if arguments.component is not None:
-        wanted = root.log(arguments.component)
-        if wanted not in paths:
-            names = ", ".join(path.stem for path in paths) or "none"
-            raise CommandError(f"{wanted}: got no such log, expected one of: {names}")
-        paths = [wanted]
-    if not paths:
-        raise CommandError(f"{root.path}: got no logs, expected those of a core device")
-    positions = {}
-    for path in paths:
-        content = path.read_bytes()
-        positions[path] = len(content)
-        for line in content.decode(errors="replace").splitlines()[-arguments.lines :]:
-            print(line)
-    while arguments.follow:
-        for path in paths:
-            positions[path] = _print_new(path, positions[path])
-        sys.stdout.flush()
-        time.sleep(0.2)
+    for line in log_lines(root, arguments.component, arguments.lines, follow=arguments.follow):
+        print(line, flush=arguments.follow)
     return 0
-
-
-def _print_new(path: Path, position: int) -> int:
-    """Prints whole lines that came since; the new position. A log that was rotated starts anew."""
-    try:
-        with path.open("rb") as file:
-            if file.seek(0, os.SEEK_END) < position:
-                position = 0
-            file.seek(position)
-            content = file.read()
-    except FileNotFoundError:
-        return 0
-    whole = content[: content.rfind(b"\n") + 1]
-    sys.stdout.write(whole.decode(errors="replace"))
-    return position + len(whole)
 
 
 # --- pub/sub --------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _connected(path: Path) -> Iterator[Any]:
-    """A connection to the device with this user's token."""
-    root = DeviceRoot(path)
-    root.running()
+def connector(root: DeviceRoot) -> "Callable[[], CoreDevice]":
+    """What connects to the device that runs, with this user's token.
+
+    Raises:
+        DeviceError: no device runs there.
+    """
     # The device's SDK takes a tenth of a second to import.
-    from interface.errors import TransportError
     from interface.greengrass import connect
 
+    personality = PERSONALITIES[root.running()["personality"]]
     socket, token = root.read_tools_token()
+    return lambda: connect(socket, token, max_packet_bytes=personality.max_packet_bytes)
+
+
+@contextlib.contextmanager
+def connected(root: DeviceRoot) -> "Iterator[CoreDevice]":
+    """A connection to the device with this user's token.
+
+    Raises:
+        CommandError: the device refused what was asked of it, or went away.
+        DeviceError: no device runs there.
+    """
     try:
-        with contextlib.closing(connect(socket, token)) as device:
+        with contextlib.closing(connector(root)()) as device:
             yield device
     except TransportError as error:
         raise CommandError(f"the core device: {error}") from error
@@ -296,11 +403,16 @@ def _connected(path: Path) -> Iterator[Any]:
 
 def _publish(arguments: argparse.Namespace) -> int:
     payload = _message(arguments.message)
-    with _connected(arguments.root) as device:
+    topic = arguments.topic
+    with connected(DeviceRoot(arguments.root)) as device:
         if arguments.iot_core:
-            device.publish_to_iot_core(arguments.topic, payload)
-        else:
-            device.publish(arguments.topic, payload).result()
+            device.publish_to_iot_core(topic, payload)
+            return 0
+        try:
+            device.publish(topic, payload).result(_ANSWER_S)
+        except TimeoutError as error:
+            observed = f"no answer in {_ANSWER_S:g} s"
+            raise CommandError(f"publish to {topic}: got {observed}, expected one") from error
     return 0
 
 
@@ -315,7 +427,7 @@ def _message(text: str) -> bytes:
 def _subscribe(arguments: argparse.Namespace) -> int:
     messages: SimpleQueue[tuple[str, bytes] | Exception] = SimpleQueue()
     left = arguments.count
-    with _connected(arguments.root) as device:
+    with connected(DeviceRoot(arguments.root)) as device:
         device.watch(
             arguments.topic,
             lambda topic, payload: messages.put((topic, payload)),

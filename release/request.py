@@ -4,20 +4,21 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from consumer.client import MAX_MESSAGE_BYTES, InferenceClient
-from consumer.errors import InferenceError
+from consumer.errors import InferenceError, RequestTimeoutError
 from consumer.prediction import Prediction
-from interface.errors import TransportError
+from consumer.rows import READERS, RowsError, read_rows
+from interface.errors import EnvelopeError, TransportError
 from model.bundle import open_bundle
-from model.golden import GoldenRow, differences
+from model.golden import differences
 from nucleus.root import DeviceRoot
-from release.device import add_root
+from release.device import add_root, connector, whole
 from release.errors import CommandError
 from release.show import show_predictions
 
@@ -29,7 +30,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "rows",
         nargs="?",
-        help="a file of rows: CSV, JSON, JSON lines or Parquet; or the JSON itself",
+        help="a file of rows: CSV, JSON, JSON lines or Parquet; - for stdin; or the JSON itself",
     )
     what.add_argument(
         "--golden",
@@ -37,14 +38,19 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         metavar="BUNDLE",
         help="the bundle's golden rows; fails unless the answers are the recorded ones",
     )
-    parser.add_argument("--timeout", type=_seconds, default=10.0, help="in seconds (default: 10)")
-    parser.add_argument("--top-k", type=int, help="list the K likeliest labels")
-    parser.add_argument("--threshold", type=float, help="of a binary model")
-    parser.add_argument("--request-topic", default="edgexgb/requests")
-    parser.add_argument("--result-topic", default="edgexgb/results")
+    parser.add_argument(
+        "--timeout", type=_seconds, metavar="S", default=10.0, help="in seconds (default: 10)"
+    )
+    parser.add_argument("--top-k", type=whole, metavar="K", help="list the K likeliest labels")
+    parser.add_argument("--threshold", type=float, metavar="P", help="of a binary model")
+    for name, topic in (("request", "edgexgb/requests"), ("result", "edgexgb/results")):
+        parser.add_argument(
+            f"--{name}-topic", default=topic, metavar="TOPIC", help=f"(default: {topic})"
+        )
     parser.add_argument(
         "--max-message-bytes",
-        type=int,
+        type=whole,
+        metavar="N",
         default=MAX_MESSAGE_BYTES,
         help=f"of one request; larger batches are cut (default: {MAX_MESSAGE_BYTES})",
     )
@@ -67,20 +73,12 @@ def request(arguments: argparse.Namespace) -> int:
     """Runs the command; the exit code.
 
     Raises:
-        CommandError: no core device, no answer, or a refusal; says which.
+        CommandError: no rows, no core device, no answer, or a refusal; says which.
+        BundleError: the bundle of `--golden` cannot be opened.
+        OSError: the rows cannot be read.
     """
-    golden: Sequence[GoldenRow] | None = None
     if arguments.golden is not None:
-        with contextlib.closing(open_bundle(arguments.golden)) as bundle:
-            golden, exact = bundle.golden, bundle.is_exact
-        prediction = _predict(arguments, [row.row for row in golden])
-        found = differences(golden, prediction.predictions, prediction.probabilities, exact=exact)
-        for difference in found:
-            print(f"differs: {difference}", file=sys.stderr)
-        equality = "to the last bit" if exact else "within 1e-6 (another architecture)"
-        model = f"{prediction.model} {prediction.version}"
-        print(f"{model}: {len(golden) - len(found)} of {len(golden)} golden rows equal {equality}")
-        return 1 if found else 0
+        return _compare(arguments)
     prediction = _predict(arguments, _rows(arguments.rows))
     body = _body(prediction)
     if arguments.format == "table" or (arguments.format == "auto" and sys.stdout.isatty()):
@@ -90,16 +88,32 @@ def request(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _predict(arguments: argparse.Namespace, rows: Any) -> Prediction:
-    # The device's SDK takes a tenth of a second to import.
-    from interface.greengrass import connect
+def _compare(arguments: argparse.Namespace) -> int:
+    """Asks for the golden rows; 1 where an answer is not the recorded one."""
+    if arguments.top_k is not None or arguments.threshold is not None:
+        observed = "--top-k or --threshold beside it"
+        raise CommandError(f"--golden: got {observed}, expected neither")
+    with contextlib.closing(open_bundle(arguments.golden)) as bundle:
+        manifest, golden, exact = bundle.manifest, bundle.golden, bundle.is_exact
+    prediction = _predict(arguments, [row.row for row in golden])
+    found = differences(golden, prediction.predictions, prediction.probabilities, exact=exact)
+    for difference in found:
+        print(f"differs: {difference}", file=sys.stderr)
+    served, asked = (prediction.model, prediction.version), (manifest.name, manifest.version)
+    if served != asked:
+        text = f"the model: got {' '.join(served)}, expected {' '.join(asked)} as in the bundle"
+        print(f"differs: {text}", file=sys.stderr)
+    equality = "to the last bit" if exact else "within 1e-6 (another architecture)"
+    equal = f"{len(golden) - len(found)} of {len(golden)} golden rows equal {equality}"
+    print(f"{' '.join(served)}: {equal}")
+    return 1 if found or served != asked else 0
 
-    root = DeviceRoot(arguments.root)
-    root.running()
-    socket, token = root.read_tools_token()
+
+def _predict(arguments: argparse.Namespace, rows: Any) -> Prediction:
+    connect = connector(DeviceRoot(arguments.root))
     try:
         with InferenceClient(
-            lambda: connect(socket, token),
+            connect,
             request_topic=arguments.request_topic,
             result_topic=arguments.result_topic,
             max_message_bytes=arguments.max_message_bytes,
@@ -108,26 +122,59 @@ def _predict(arguments: argparse.Namespace, rows: Any) -> Prediction:
             return client.predict(
                 rows, arguments.timeout, top_k=arguments.top_k, threshold=arguments.threshold
             )
+    except RequestTimeoutError as error:
+        hint = "`edgexgb device status` shows whether the component runs"
+        raise CommandError(f"{error.code}: {error}; {hint}") from error
     except (InferenceError, TransportError) as error:
         raise CommandError(f"{error.code}: {error}") from error
+    except EnvelopeError as error:
+        raise CommandError(f"--result-topic: {error}") from error
 
 
 def _rows(text: str) -> Any:
-    """The rows in a file, on stdin, or in the argument itself."""
-    if text == "-":
-        return _json(sys.stdin.read(), "stdin")
-    if text.lstrip().startswith(("{", "[")):
-        return _json(text, "the rows")
-    from model.tables import read_table, to_records  # pandas, for Parquet and JSON lines
+    """The rows in a file, on stdin, or in the argument itself.
 
-    return to_records(read_table(Path(text)))
-
-
-def _json(text: str, place: str) -> Any:
+    Cells of CSV go as they are, so that errors speak of the user's own.
+    """
     try:
-        return json.loads(text)
-    except ValueError as error:
-        raise CommandError(f"{place}: got text that is no JSON ({error}), expected rows") from error
+        if text == "-":
+            return _from_stdin()
+        if text.lstrip().startswith(("{", "[")):
+            return READERS[".json"](text, "the rows")
+        path = Path(text)
+        if path.suffix.lower() in READERS:
+            return read_rows(path)
+    except RowsError as error:
+        raise CommandError(str(error)) from error
+    from model.tables import read_table, to_records  # pandas, for Parquet
+
+    return to_records(read_table(path))
+
+
+def _from_stdin() -> Any:
+    """JSON or JSON lines where it begins so, else CSV.
+
+    Raises:
+        RowsError: it is none of them.
+    """
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RowsError(f"stdin: got bytes that are no UTF-8 ({error}), expected rows") from error
+    if not text.lstrip().startswith(("{", "[")):
+        return READERS[".csv"](text, "stdin")
+    lines = [line for line in text.split("\n") if line.strip()]
+    if len(lines) > 1 and all(_is_object(line) for line in lines[:2]):
+        return READERS[".jsonl"](text, "stdin")
+    return READERS[".json"](text, "stdin")
+
+
+def _is_object(line: str) -> bool:
+    """Whether a line alone is a JSON object, as of JSON lines."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _body(prediction: Prediction) -> Mapping[str, Any]:

@@ -93,7 +93,7 @@ def test_recipe_is_one_that_both_nuclei_take(personality: Personality) -> None:
     manifest = choose_manifest(recipe, this_platform(personality), personality)
     ((name, dependency),) = recipe.dependencies.items()
     assert (name, dependency.requirement, dependency.hard) == ("edgexgb.Inference", ">=0.1.0", True)
-    assert manifest.lifecycle["run"].script.endswith("exec {configuration:/python} -m consumer")
+    assert manifest.lifecycle["run"].script.endswith('exec "{configuration:/python}" -m consumer')
 
 
 def lines_of(text: str) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from nucleus.process import Command, Script, Stream
 from nucleus.recipe import Step
 
 _MAX_SHOWN = 60
+_LAST_WORDS_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -178,9 +179,11 @@ class Component:
         if self._timer is not None:
             self._timer.cancel()
         await asyncio.gather(*(script.stop() for script in self._scripts))
-        for watch in self._watches:
-            watch.cancel()  # only where even SIGKILL has not helped
-        await asyncio.gather(*self._watches, return_exceptions=True)
+        watches = tuple(self._watches)
+        if watches:
+            _, unended = await asyncio.wait(watches, timeout=_LAST_WORDS_S)
+            for watch in unended:
+                watch.cancel()  # even SIGKILL has not helped
         self._log.close()
 
     async def _do(self, work: Work) -> None:

@@ -199,8 +199,6 @@ def _configured(
     Raises:
         InterpolationError: the pointer is none.
     """
-    if not reference.startswith("/"):
-        raise InterpolationError(placeholder, "a pointer without a slash", "one such as '/key'")
     configuration = context.configuration(component)
     if configuration is None:
         return None
@@ -209,7 +207,8 @@ def _configured(
     except KeyError:
         return None
     except ValueError as error:
-        raise InterpolationError(placeholder, "a '~' alone", "'~0' or '~1' in its place") from error
+        expected = "one such as '/key'"
+        raise InterpolationError(placeholder, "a pointer without a slash", expected) from error
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)

@@ -6,7 +6,7 @@ Source: aws-greengrass-nucleus, GreengrassService and KernelLifecycle.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from graphlib import TopologicalSorter
 
 from nucleus.component import Component, ComponentSpec, ComponentStatus
@@ -98,7 +98,9 @@ class Supervisor:
         for name in reversed(tasks):
             before = [closing[other] for other in self._dependants[name]]
             closing[name] = asyncio.create_task(self._close(name, tasks[name], before))
-        await asyncio.gather(*closing.values())
+        if closing:
+            await asyncio.wait(closing.values())  # all of them, also where one fails
+            await asyncio.gather(*closing.values())
 
     async def settled(self, timeout_s: float) -> bool:
         """Whether, after a while at most, each component is RUNNING, FINISHED or BROKEN to stay."""
@@ -137,10 +139,11 @@ class Supervisor:
                 self._components[other].follow_dependency(name)
 
     async def _close(
-        self, name: str, task: asyncio.Task[None], before: Iterable[asyncio.Task[None]]
+        self, name: str, task: asyncio.Task[None], before: Collection[asyncio.Task[None]]
     ) -> None:
         component = self._components[name]
-        await asyncio.gather(*before)
+        if before:
+            await asyncio.wait(before)
         await component.close()
         try:
             await task

@@ -306,6 +306,7 @@ def test_stop_ends_a_component_that_does_not_heed_it(device: Device) -> None:
         error = "shutdown: got no end in 0.3 s, expected one"
         assert device.status("a").last_error == error
         assert device.status("a").state is F
+        assert device.said("Run script exited. {exitCode=137, ")
 
     asyncio.run(story())
 

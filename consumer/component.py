@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from consumer.client import InferenceClient
 from consumer.connection import run_in_thread
 from consumer.job import RETRY_PAUSES_S, Job
-from consumer.logs import configure_logging
 from consumer.settings import Settings, SettingsError, parse_settings, unknown_settings
 from interface.errors import TokenRefusedError, TransportError
+from interface.logs import configure_logging
 from interface.pubsub import PubSub, Subscription
 
 _log = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ import signal
 import sys
 
 from container.component import STOPPED, Component
-from container.logs import configure_logging
 from container.settings import Settings, SettingsError, read_settings
 from interface.greengrass import connect
+from interface.logs import configure_logging
 from model.bundle import check_replay, open_bundle
 from model.errors import BundleError
 

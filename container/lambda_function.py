@@ -10,8 +10,8 @@ import os
 from typing import Any
 
 from container.handler import make_handler
-from container.logs import configure_logging
 from container.settings import read_settings
+from interface.logs import configure_logging
 from model.bundle import open_bundle
 
 

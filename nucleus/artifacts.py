@@ -10,9 +10,9 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from nucleus.errors import RecipeError
 from nucleus.interpolation import ComponentPaths
 from nucleus.recipe import Artifact, Manifest, Recipe
-from nucleus.recipe_text import RecipeError
 from nucleus.root import DeviceRoot
 
 _log = logging.getLogger(__name__)

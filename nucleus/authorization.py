@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nucleus.errors import AccessControlError
 from nucleus.operation import IpcError
 from nucleus.personality import Personality
 from nucleus.resources import ResourceError, interpolate, to_patterns, validate
@@ -60,22 +61,6 @@ _PREFIX = "aws.greengrass#"
 _FIELDS = frozenset({"policydescription", "operations", "resources"})
 
 _log = logging.getLogger(__name__)
-
-
-class AccessControlError(ValueError):
-    """An `accessControl` that fails its deployment.
-
-    Attributes:
-        place: where in the configuration.
-        observed: what was found there.
-        expected: what should have been.
-    """
-
-    def __init__(self, place: str, observed: str, expected: str) -> None:
-        super().__init__(f"{place}: got {observed}, expected {expected}")
-        self.place = place
-        self.observed = observed
-        self.expected = expected
 
 
 @dataclass(frozen=True, slots=True)

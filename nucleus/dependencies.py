@@ -13,8 +13,9 @@ from typing import Protocol, TypeVar
 
 from semantic_version import NpmSpec, Version
 
+from nucleus.errors import RecipeError
 from nucleus.personality import Personality
-from nucleus.recipe_text import RecipeError, Section
+from nucleus.recipe_text import Section
 
 PROVIDED_PREFIX = "aws.greengrass."
 """Components of AWS itself, such as the nucleus or the token exchange service: never run here."""

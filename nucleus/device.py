@@ -15,16 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from nucleus.artifacts import component_paths, local_files, place_artifacts
-from nucleus.authorization import AccessControlError, Authorization
+from nucleus.authorization import Authorization
 from nucleus.broker import MqttBroker, parse_broker_url
 from nucleus.configuration import ConfigurationStore
 from nucleus.dependencies import start_order
-from nucleus.interpolation import (
-    InterpolationContext,
-    InterpolationError,
-    interpolate,
-    interpolate_variable,
-)
+from nucleus.errors import AccessControlError, DeviceError, InterpolationError, RecipeError
+from nucleus.interpolation import InterpolationContext, interpolate, interpolate_variable
 from nucleus.lifecycle import State
 from nucleus.operations.configuration import configuration_operations
 from nucleus.operations.lifecycle import UpdateNotices, lifecycle_operations
@@ -34,8 +30,7 @@ from nucleus.personality import CLASSIC, Personality
 from nucleus.platforms import this_platform
 from nucleus.process_tree import sweep
 from nucleus.recipe import Manifest, Recipe, Step, choose_manifest, parse_recipe
-from nucleus.recipe_text import RecipeError
-from nucleus.root import DeviceError, DeviceRoot, write_json
+from nucleus.root import DeviceRoot, write_json
 from nucleus.server import IpcServer
 from nucleus.supervisor import ComponentSpec, ComponentStatus, Supervisor
 from nucleus.tokens import Tokens

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nucleus.configuration import pointer
+from nucleus.errors import InterpolationError
 from nucleus.personality import CLASSIC, Personality
 
 _log = logging.getLogger(__name__)
@@ -33,22 +34,6 @@ _PATHS = frozenset(
     }
 )
 _MAX_LITE_PLACEHOLDER_BYTES = 256
-
-
-class InterpolationError(ValueError):
-    """A placeholder that the nucleus fails at.
-
-    Attributes:
-        place: the placeholder.
-        observed: what it stands for.
-        expected: what it should.
-    """
-
-    def __init__(self, place: str, observed: str, expected: str) -> None:
-        super().__init__(f"{place}: got {observed}, expected {expected}")
-        self.place = place
-        self.observed = observed
-        self.expected = expected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ import platform
 import re
 from collections.abc import Mapping
 
+from nucleus.errors import RecipeError
 from nucleus.personality import Personality
-from nucleus.recipe_text import RecipeError
 
 LITE_RUNTIME = "aws_nucleus_lite"
 

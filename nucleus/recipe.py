@@ -13,10 +13,11 @@ from typing import Any
 from semantic_version import Version
 
 from nucleus.dependencies import Dependency, parse_dependencies
+from nucleus.errors import RecipeError
 from nucleus.interpolation import foreign_braces
 from nucleus.personality import CLASSIC, Personality
 from nucleus.platforms import LITE_RUNTIME, fits, pattern_of
-from nucleus.recipe_text import RecipeError, Section, describe, parse_text
+from nucleus.recipe_text import Section, describe, parse_text
 from nucleus.steps import Step, parse_lifecycle, select_steps
 
 __all__ = [

@@ -8,23 +8,9 @@ from typing import Any
 
 import yaml
 
+from nucleus.errors import RecipeError
+
 _log = logging.getLogger(__name__)
-
-
-class RecipeError(ValueError):
-    """A recipe is not what the nucleus takes, or asks for what this device does not do.
-
-    Attributes:
-        place: where: the recipe's name, then the path of the field.
-        observed: what was found there.
-        expected: what should have been.
-    """
-
-    def __init__(self, place: str, observed: str, expected: str) -> None:
-        super().__init__(f"{place}: got {observed}, expected {expected}")
-        self.place = place
-        self.observed = observed
-        self.expected = expected
 
 
 def describe(value: object) -> str:

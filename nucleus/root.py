@@ -21,15 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from nucleus.errors import DeviceError
+
 SOCKET_PATH_BYTES = 107
 """The longest path of a Unix socket. Source: unix(7), `sun_path`."""
 
 _LOCK_S = 0.5
 """Whoever only looks whether a device runs holds the lock for an instant."""
-
-
-class DeviceError(Exception):
-    """A core device cannot be started or found; the text says where and why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nucleus.recipe_text import RecipeError, Section, describe
+from nucleus.errors import RecipeError
+from nucleus.recipe_text import Section, describe
 
 STEPS = ("install", "run", "startup", "shutdown", "recover", "bootstrap", "uninstall")
 

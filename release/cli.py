@@ -25,8 +25,7 @@ from model.bundle import Bundle, open_bundle
 from model.errors import BundleError, SourceError
 from model.golden import GoldenRow
 from model.hyperparameters import add_arguments, add_policies
-from nucleus.recipe_text import RecipeError
-from nucleus.root import DeviceError
+from nucleus.errors import DeviceError, RecipeError
 from release.device import add_device
 from release.errors import CommandError
 from release.request import add_request, request

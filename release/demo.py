@@ -12,8 +12,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.rule import Rule
 
+from nucleus.errors import DeviceError
 from nucleus.process_tree import die_with_parent
-from nucleus.root import DeviceError, DeviceRoot
+from nucleus.root import DeviceRoot
 from release.cli import main as edgexgb
 from release.errors import CommandError
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from nucleus.artifacts import component_paths, local_files, place_artifacts
+from nucleus.errors import RecipeError
 from nucleus.recipe import Artifact, Manifest, Recipe, parse_recipe
-from nucleus.recipe_text import RecipeError
 from nucleus.root import DeviceRoot
 
 S3 = "s3://bucket/folder/"

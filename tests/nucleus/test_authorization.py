@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from nucleus.authorization import CLI, MQTT_PROXY, PUBSUB, AccessControlError, Authorization
+from nucleus.authorization import CLI, MQTT_PROXY, PUBSUB, Authorization
+from nucleus.errors import AccessControlError
 from nucleus.operation import IpcError
 from nucleus.personality import CLASSIC, LITE, Personality
 

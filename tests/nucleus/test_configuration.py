@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nucleus.authorization import AccessControlError, Authorization
+from nucleus.authorization import Authorization
 from nucleus.configuration import Configuration, ConfigurationStore, parse_pointer, pointer
 from nucleus.configuration_tree import KeyPath
+from nucleus.errors import AccessControlError
 from nucleus.personality import LITE
 
 Tree = dict[str, Any]

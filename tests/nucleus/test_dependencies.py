@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from semantic_version import Version
 
 from nucleus.dependencies import Dependency, start_order
+from nucleus.errors import RecipeError
 from nucleus.personality import CLASSIC, LITE
 from nucleus.recipe import Recipe, parse_recipe
-from nucleus.recipe_text import RecipeError
 
 
 def recipe(name: str, version: str = "1.0.0", **needs: str) -> Recipe:

@@ -14,11 +14,11 @@ import pytest
 
 from nucleus import device as device_module
 from nucleus.device import TOOLS, Device, Placement
+from nucleus.errors import DeviceError, RecipeError
 from nucleus.mqtt_message import MqttMessage
 from nucleus.operation import Caller
 from nucleus.personality import CLASSIC, LITE, Personality
-from nucleus.recipe_text import RecipeError
-from nucleus.root import DeviceError, DeviceRoot
+from nucleus.root import DeviceRoot
 from tests.nucleus.recording import open_stream
 from tests.nucleus.test_broker import free_port, real_broker
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nucleus.errors import InterpolationError
 from nucleus.interpolation import (
     ComponentPaths,
     InterpolationContext,
-    InterpolationError,
     foreign_braces,
     interpolate,
     interpolate_variable,

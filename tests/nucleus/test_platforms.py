@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nucleus.errors import RecipeError
 from nucleus.personality import CLASSIC, LITE, Personality
 from nucleus.platforms import fits, this_platform
-from nucleus.recipe_text import RecipeError
 
 DEVICE = {"os": "linux", "architecture": "amd64"}
 LITE_DEVICE = {**DEVICE, "runtime": "aws_nucleus_lite"}

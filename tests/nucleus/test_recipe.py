@@ -7,9 +7,9 @@ import yaml
 from semantic_version import Version
 
 from nucleus.dependencies import Dependency
+from nucleus.errors import RecipeError
 from nucleus.personality import CLASSIC, LITE, Personality
 from nucleus.recipe import Artifact, Manifest, Recipe, Step, choose_manifest, parse_recipe
-from nucleus.recipe_text import RecipeError
 
 RECIPES = Path(__file__).parents[1] / "data" / "recipes"
 DEVICE = {"os": "linux", "architecture": "amd64"}

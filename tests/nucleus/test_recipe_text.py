@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nucleus.recipe_text import RecipeError, Section, describe, parse_text
+from nucleus.errors import RecipeError
+from nucleus.recipe_text import Section, describe, parse_text
 
 
 def parse(text: str, *, exact_keys: bool = False, only_text: bool = False) -> Section:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nucleus.root import DeviceError, DeviceRoot
+from nucleus.errors import DeviceError
+from nucleus.root import DeviceRoot
 
 
 def test_held_root_says_who_holds_it(tmp_path: Path) -> None:

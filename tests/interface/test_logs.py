@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from container.logs import JsonFormatter
+from interface.logs import JsonFormatter
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,7 +79,7 @@ def test_configured_root_writes_lines_to_stdout_from_its_level_on() -> None:
     """Handlers that were there before are gone; stderr stays silent."""
     code = (
         "import logging, sys\n"
-        "from container.logs import configure_logging\n"
+        "from interface.logs import configure_logging\n"
         "logging.basicConfig(stream=sys.stderr)\n"
         "configure_logging('INFO')\n"
         "log = logging.getLogger('a.b')\n"

@@ -19,6 +19,12 @@ class TokenRefusedError(TransportError):
     code = "token_refused"
 
 
+class TokenMissingError(TokenRefusedError):
+    """The environment has no socket or no token: no nucleus started this process."""
+
+    code = "token_missing"
+
+
 class NotPermittedError(TransportError):
     """The component's `accessControl` does not allow this operation on this topic."""
 

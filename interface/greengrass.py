@@ -41,6 +41,7 @@ from interface.errors import (
     MessageTooLargeError,
     NotPermittedError,
     OperationRefusedError,
+    TokenMissingError,
     TokenRefusedError,
     TransportError,
     TransportTimeoutError,
@@ -83,6 +84,7 @@ def connect(
             connection above that; larger messages are refused here instead. None for 24 MiB.
 
     Raises:
+        TokenMissingError: the environment has no socket or token.
         TokenRefusedError: the core device does not know the token, and says so (classic).
         ConnectionLostError: there is no core device, or it closed the connection. Nucleus lite does
             the latter to a token that it does not know, too, but also where it has no room for
@@ -100,7 +102,7 @@ def connect(
 def _from_environment(name: str) -> str:
     value = os.environ.get(name)
     if not value:
-        raise ConnectionLostError(
+        raise TokenMissingError(
             f"{name}: got nothing, expected the nucleus to set it in the environment"
         )
     return value

@@ -3,12 +3,13 @@
 import pytest
 
 from interface import errors
-from interface.errors import EnvelopeError, TransportError
+from interface.errors import EnvelopeError, TokenRefusedError, TransportError
 
 CODES = {
     "TransportError": "transport",
     "ConnectionLostError": "connection_lost",
     "TokenRefusedError": "token_refused",
+    "TokenMissingError": "token_missing",
     "NotPermittedError": "not_permitted",
     "MessageTooLargeError": "message_too_large",
     "TransportTimeoutError": "transport_timeout",
@@ -31,8 +32,9 @@ def test_every_transport_error_has_its_own_stable_code() -> None:
 
 @pytest.mark.parametrize("name", [name for name in CODES if name != "TransportError"])
 def test_errors_do_not_catch_each_other(name: str) -> None:
-    """Each is a kind of its own under the one root."""
-    assert getattr(errors, name).__bases__ == (TransportError,)
+    """Each is a kind of its own; a token that is missing is as final as one that is refused."""
+    parent = TokenRefusedError if name == "TokenMissingError" else TransportError
+    assert getattr(errors, name).__bases__ == (parent,)
 
 
 def test_envelope_error_keeps_its_parts() -> None:

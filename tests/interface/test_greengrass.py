@@ -23,6 +23,7 @@ from interface.errors import (
     MessageTooLargeError,
     NotPermittedError,
     OperationRefusedError,
+    TokenMissingError,
     TokenRefusedError,
     TransportError,
     TransportTimeoutError,
@@ -109,7 +110,7 @@ def test_missing_variable_is_named(
     else:
         monkeypatch.setenv(name, value)
     text = rf"^{name}: got nothing, expected the nucleus to set it in the environment$"
-    with pytest.raises(ConnectionLostError, match=text):
+    with pytest.raises(TokenMissingError, match=text):
         connect()
 
 

@@ -156,8 +156,7 @@ class Device:
             OSError: the root cannot be written.
         """
         facts = {"personality": self.personality.name, "socket": str(self.root.socket)}
-        with self.root.hold(facts):
-            self.root.write_status(self._status([]))
+        with self.root.hold(facts, self._status([])):
             # What an earlier device has left, if it was killed: its components hold dead tokens.
             await sweep(SOCKET_VARIABLE, str(self.root.socket))
             with self.root.socket_directory():

@@ -80,8 +80,13 @@ class DeviceRoot:
         return self.path.resolve() / "work" / component
 
     @contextlib.contextmanager
-    def hold(self, facts: Mapping[str, object]) -> Iterator[None]:
+    def hold(self, facts: Mapping[str, object], status: Mapping[str, object]) -> Iterator[None]:
         """Holds the root for one device; the kernel lets go of it however the device ends.
+
+        Args:
+            facts: what the device says of itself, beside its process id.
+            status: of the device; in place before anybody sees that it runs, for there may be
+                one of an earlier device.
 
         Raises:
             DeviceError: another device holds it.
@@ -96,6 +101,7 @@ class DeviceRoot:
                     raise DeviceError(f"{self.path}: got a lock held by others, expected none")
                 time.sleep(0.02)
             file.truncate(0)
+            self.write_status(status)
             json.dump({"pid": os.getpid(), **facts}, file)
             file.flush()
             try:

@@ -10,27 +10,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from interface.errors import TransportError
+from nucleus.errors import DeviceError
 from nucleus.personality import PERSONALITIES
-from nucleus.root import DeviceError, DeviceRoot
+from nucleus.root import DeviceRoot
+from release.bus import connected, publish, subscribe
 from release.errors import CommandError
 from release.logs import log_lines
 
 if TYPE_CHECKING:
-    from interface.greengrass import CoreDevice
     from nucleus.device import Device
 
 DEFAULT_ROOT = Path("build") / "device"
 
 _START_S = 300.0  # a component may take two minutes to start, and try again
 _STOP_S = 120.0  # components stop one after the other where they depend on each other
-_ANSWER_S = 10.0
 _REMIND_S = 5.0
 _POLL_S = 0.05
 
@@ -56,13 +54,13 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     logs.add_argument("--lines", "-n", type=whole, default=20, help="of the end (default: 20)")
     restart = command("restart", _restart, "restart a component")
     restart.add_argument("component", help="its name, as in `device status`")
-    publish = command("publish", _publish, "publish a message")
-    publish.add_argument("topic", help="without wildcards")
-    publish.add_argument("message", help="text, @FILE, or - for stdin")
-    subscribe = command("subscribe", _subscribe, "print the messages on a topic until Ctrl-C")
-    subscribe.add_argument("topic", help="may have the wildcards + and #")
-    subscribe.add_argument("--count", type=whole, help="stop after so many")
-    for added in (publish, subscribe):
+    publishing = command("publish", publish, "publish a message")
+    publishing.add_argument("topic", help="without wildcards")
+    publishing.add_argument("message", help="text, @FILE, or - for stdin")
+    subscribing = command("subscribe", subscribe, "print the messages on a topic until Ctrl-C")
+    subscribing.add_argument("topic", help="may have the wildcards + and #")
+    subscribing.add_argument("--count", type=whole, help="stop after so many")
+    for added in (publishing, subscribing):
         added.add_argument("--iot-core", action="store_true", help="AWS IoT Core's topics")
     command("stop", _stop, "stop the components and the device")
 
@@ -366,83 +364,4 @@ def _logs(arguments: argparse.Namespace) -> int:
     root = DeviceRoot(arguments.root)
     for line in log_lines(root, arguments.component, arguments.lines, follow=arguments.follow):
         print(line, flush=arguments.follow)
-    return 0
-
-
-# --- pub/sub --------------------------------------------------------------------------------------
-
-
-def connector(root: DeviceRoot) -> "Callable[[], CoreDevice]":
-    """What connects to the device that runs, with this user's token.
-
-    Raises:
-        DeviceError: no device runs there.
-    """
-    # The device's SDK takes a tenth of a second to import.
-    from interface.greengrass import connect
-
-    personality = PERSONALITIES[root.running()["personality"]]
-    socket, token = root.read_tools_token()
-    return lambda: connect(socket, token, max_packet_bytes=personality.max_packet_bytes)
-
-
-@contextlib.contextmanager
-def connected(root: DeviceRoot) -> "Iterator[CoreDevice]":
-    """A connection to the device with this user's token.
-
-    Raises:
-        CommandError: the device refused what was asked of it, or went away.
-        DeviceError: no device runs there.
-    """
-    try:
-        with contextlib.closing(connector(root)()) as device:
-            yield device
-    except TransportError as error:
-        raise CommandError(f"the core device: {error}") from error
-
-
-def _publish(arguments: argparse.Namespace) -> int:
-    payload = _message(arguments.message)
-    topic = arguments.topic
-    with connected(DeviceRoot(arguments.root)) as device:
-        if arguments.iot_core:
-            device.publish_to_iot_core(topic, payload)
-            return 0
-        try:
-            device.publish(topic, payload).result(_ANSWER_S)
-        except TimeoutError as error:
-            observed = f"no answer in {_ANSWER_S:g} s"
-            raise CommandError(f"publish to {topic}: got {observed}, expected one") from error
-    return 0
-
-
-def _message(text: str) -> bytes:
-    if text == "-":
-        return sys.stdin.buffer.read()
-    if text.startswith("@"):
-        return Path(text[1:]).read_bytes()
-    return text.encode()
-
-
-def _subscribe(arguments: argparse.Namespace) -> int:
-    messages: SimpleQueue[tuple[str, bytes] | Exception] = SimpleQueue()
-    left = arguments.count
-    with connected(DeviceRoot(arguments.root)) as device:
-        device.watch(
-            arguments.topic,
-            lambda topic, payload: messages.put((topic, payload)),
-            messages.put,
-            iot_core=arguments.iot_core,
-        )
-        print(f"subscribed to {arguments.topic}; Ctrl-C stops", file=sys.stderr)
-        while left is None or left > 0:
-            try:
-                message = messages.get(timeout=1.0)
-            except Empty:
-                continue
-            if isinstance(message, Exception):
-                raise message
-            topic, payload = message
-            print(f"{topic}: {payload.decode(errors='backslashreplace')}", flush=True)
-            left = None if left is None else left - 1
     return 0

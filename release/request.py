@@ -18,7 +18,8 @@ from interface.errors import EnvelopeError, TransportError
 from model.bundle import open_bundle
 from model.golden import differences
 from nucleus.root import DeviceRoot
-from release.device import add_root, connector, whole
+from release.bus import connector
+from release.device import add_root, whole
 from release.errors import CommandError
 from release.show import show_predictions
 
@@ -45,7 +46,11 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=float, metavar="P", help="of a binary model")
     for name, topic in (("request", "edgexgb/requests"), ("result", "edgexgb/results")):
         parser.add_argument(
-            f"--{name}-topic", default=topic, metavar="TOPIC", help=f"(default: {topic})"
+            f"--{name}-topic",
+            type=_topic,
+            default=topic,
+            metavar="TOPIC",
+            help=f"(default: {topic})",
         )
     parser.add_argument(
         "--max-message-bytes",
@@ -67,6 +72,12 @@ def _seconds(text: str) -> float:
         if 0 < float(text) < 86_400:
             return float(text)
     raise argparse.ArgumentTypeError(f"got {text!r}, expected a number of seconds above 0")
+
+
+def _topic(text: str) -> str:
+    if not text or set("+#*") & set(text):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a topic without wildcards")
+    return text
 
 
 def request(arguments: argparse.Namespace) -> int:

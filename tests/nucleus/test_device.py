@@ -373,7 +373,10 @@ def test_tokens_are_in_no_file_and_no_process_listing(
         path.name for path in files
     }
     assert [path for path in files if token in path.read_text()] == []
-    assert token not in "\n".join(shown)
+    tools = DeviceRoot(tmp_path).read_tools_token()[1]
+    (only,) = [path for path in files if tools in path.read_text()]
+    assert only.parent.name == "cli_ipc_info"
+    assert not {token, tools} & set("\n".join(shown).split())
 
 
 # --- the device itself ----------------------------------------------------------------------------

@@ -18,7 +18,7 @@ def test_held_root_says_who_holds_it(tmp_path: Path) -> None:
     """And nobody, once it is let go."""
     root = DeviceRoot(tmp_path / "device")
     assert root.holder() is None
-    with root.hold({"personality": "lite"}):
+    with root.hold({"personality": "lite"}, {}):
         assert root.holder() == {"pid": os.getpid(), "personality": "lite"}
         assert root.running()["personality"] == "lite"
     assert root.holder() is None
@@ -32,8 +32,8 @@ def test_held_root_says_who_holds_it(tmp_path: Path) -> None:
 
 def test_root_is_held_by_one_device(tmp_path: Path) -> None:
     """A second one would take its socket away."""
-    with DeviceRoot(tmp_path).hold({}), pytest.raises(DeviceError) as caught:
-        DeviceRoot(tmp_path).hold({}).__enter__()
+    with DeviceRoot(tmp_path).hold({}, {}), pytest.raises(DeviceError) as caught:
+        DeviceRoot(tmp_path).hold({}, {}).__enter__()
     assert str(caught.value) == (
         f"{tmp_path}: got a core device that runs (pid {os.getpid()}), expected none; "
         "`edgexgb device stop` ends it"
@@ -44,7 +44,7 @@ def test_root_of_a_killed_device_is_free(tmp_path: Path) -> None:
     """The kernel lets go of the lock."""
     code = (
         "import sys, pathlib, nucleus.root as r\n"
-        "with r.DeviceRoot(pathlib.Path(sys.argv[1])).hold({}):\n"
+        "with r.DeviceRoot(pathlib.Path(sys.argv[1])).hold({}, {}):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"
     )
@@ -55,7 +55,7 @@ def test_root_of_a_killed_device_is_free(tmp_path: Path) -> None:
         assert DeviceRoot(tmp_path).running()["pid"] == device.pid
         device.kill()
     assert DeviceRoot(tmp_path).holder() is None
-    with DeviceRoot(tmp_path).hold({}):
+    with DeviceRoot(tmp_path).hold({}, {}):
         pass
 
 
@@ -103,13 +103,13 @@ def test_socket_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
 def test_root_that_somebody_looks_at_is_not_held(tmp_path: Path) -> None:
     """A look takes an instant, and a device that starts waits for it."""
     root = DeviceRoot(tmp_path)
-    with root.hold({}):
+    with root.hold({}, {}):
         pass
     with (tmp_path / "device.lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         release = threading.Timer(0.1, lambda: fcntl.flock(file, fcntl.LOCK_UN))
         release.start()
-        with root.hold({}):
+        with root.hold({}, {}):
             assert root.running()["pid"] == os.getpid()
         release.join()
 
@@ -117,7 +117,7 @@ def test_root_that_somebody_looks_at_is_not_held(tmp_path: Path) -> None:
 def test_device_that_has_not_said_who_it_is_is_none_yet(tmp_path: Path) -> None:
     """The lock comes before its content."""
     root = DeviceRoot(tmp_path)
-    with root.hold({}):
+    with root.hold({}, {}):
         (tmp_path / "device.lock").write_text('{"pi')
         assert root.holder() is None
 
@@ -152,11 +152,13 @@ def test_damaged_file_is_named(content: bytes, text: str, tmp_path: Path) -> Non
     assert text in str(caught.value)
 
 
-def test_status_is_of_a_device_that_runs(tmp_path: Path) -> None:
-    """What an earlier device left there is not shown."""
+def test_status_is_of_the_device_that_runs(tmp_path: Path) -> None:
+    """What an earlier device left there is never shown, not for an instant."""
     root = DeviceRoot(tmp_path)
-    root.write_status({"components": []})
+    root.write_status({"components": ["old"]})
     with pytest.raises(DeviceError):
         root.read_status()
-    with root.hold({}):
+    with root.hold({}, {"components": []}):
         assert root.read_status() == {"components": []}
+        root.write_status({"components": ["new"]})
+        assert root.read_status() == {"components": ["new"]}

@@ -307,7 +307,8 @@ def test_wrong_input_is_one_line_and_exits_with_one(
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "pack", "inspect", "events", "serve", "invoke", "validate"]
+    "command",
+    ["train", "pack", "inspect", "events", "serve", "invoke", "validate", "device", "request"],
 )
 def test_every_command_has_help(capsys: Captured, command: str) -> None:
     """`--help` works for each, on stdout."""
@@ -329,6 +330,35 @@ def test_commands_that_serve_do_not_import_what_trains(multiclass: Packed) -> No
         check=True,
     )
     assert finished.stdout.splitlines()[-1] == "[]"
+
+
+def test_commands_that_look_at_a_device_import_no_sdk(tmp_path: Path) -> None:
+    """`edgexgb device status` and `logs` are there at once."""
+    script = (
+        "import sys; from release.cli import main; main(sys.argv[1:]); "
+        "print(sorted({'awscrt', 'awsiot', 'pandas', 'xgboost'} & set(sys.modules)))"
+    )
+    for action in ("status", "logs"):
+        words = ["device", action, "--root", str(tmp_path)]
+        finished = subprocess.run(
+            [sys.executable, "-c", script, *words], capture_output=True, text=True, check=True
+        )
+        assert finished.stdout == "[]\n"
+
+
+def test_what_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
+    """A component may log anything; the terminal need not know UTF-8."""
+    log = tmp_path / "logs" / "App.log"
+    log.parent.mkdir()
+    log.write_text("grüß dich\n", encoding="utf-8")
+    finished = subprocess.run(
+        [sys.executable, "-m", "release.cli", "device", "logs", "--root", str(tmp_path)],
+        env={"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stdout == "==> App <==\ngr\\xfc\\xdf dich\n"
 
 
 def test_reader_that_leaves_early_is_no_error(multiclass: Packed, tmp_path: Path) -> None:

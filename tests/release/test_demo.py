@@ -28,6 +28,7 @@ def test_demo_runs_twice_and_shows_the_main_job(
         "model.ubj",
     ]
     assert sorted(path.name for path in bundle.parent.iterdir()) == [
+        "device",
         "wine",
         "wine-events",
         "wine-plots",

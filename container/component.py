@@ -20,7 +20,6 @@ from queue import Empty, SimpleQueue
 
 from container.configuration import Configuration, parse_configuration
 from container.handler import BundleHandler, make_handler
-from container.logs import configure_logging
 from container.service import BundleService
 from container.settings import Settings, SettingsError
 from interface.bridge import Bridge
@@ -30,8 +29,10 @@ from interface.errors import (
     ServiceFailedError,
     TokenRefusedError,
     TransportError,
+    TransportTimeoutError,
 )
 from interface.greengrass import CoreDevice
+from interface.logs import configure_logging
 from model.bundle import Bundle
 
 RETRY_FOR_S = 10.0
@@ -56,6 +57,11 @@ would leave the component RUNNING without a process.
 
 Source: aws-greengrass-nucleus 2.18, lifecyclemanager/GenericExternalService.java.
 """
+
+_PROBE = b'{"probe":"' + b"0" * 32 + b'"}'
+"""No message for anybody, see `interface.hearing`."""
+
+_PROVE_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -185,6 +191,8 @@ class Component:
             wanted = parse_configuration(session.device.get_configuration(), self._settings)
             if wanted == current:
                 return
+            if wanted.result_topic != current.result_topic:
+                _prove_replies(session.device, wanted.result_topic)
             if wanted.request_topic != current.request_topic:
                 session.bridge.move(wanted.request_topic)
         except (SettingsError, NotPermittedError) as error:
@@ -224,6 +232,21 @@ class _Session:
             return 0
         _log.info("update deferred", extra={"in_flight": pending})
         return _RECHECK_MS
+
+
+def _prove_replies(device: CoreDevice, result_topic: str) -> None:
+    """Publishes where requesters want their replies: who may not would hear, and never answer.
+
+    Raises:
+        NotPermittedError: the policy does not allow it.
+        TransportError: the connection is gone, or the bus refused or did not answer.
+    """
+    topic = f"{result_topic}/probe"  # nobody's; the result topic itself may have raw readers
+    try:
+        device.publish(topic, _PROBE).result(_PROVE_S)
+    except TimeoutError as error:
+        observed = f"no answer in {_PROVE_S:g} s, expected one"
+        raise TransportTimeoutError(f"publish to {topic}: got {observed}") from error
 
 
 def _fields(error: Exception) -> dict[str, str]:

@@ -179,8 +179,8 @@ def test_reader_that_goes_stops_the_device(tmp_path: Path) -> None:
     with foreground(root, "--recipe", sleeper(tmp_path)) as started:
         assert started.stdout is not None
         started.stdout.close()
-        code, _, _ = edgexgb("device", "restart", "Sleeper", "--root", root)
-        assert code == 0
+        # Something to show; the device may be gone before it has answered.
+        edgexgb("device", "restart", "Sleeper", "--root", root)
         assert started.wait(PATIENCE_S) == 1
         assert components_of(root) == []
         assert started.stderr is not None

@@ -20,6 +20,15 @@ from interface.errors import TokenRefusedError, TransportError
 from interface.logs import configure_logging
 from interface.pubsub import PubSub, Subscription
 
+STOPPED = 128 + signal.SIGTERM
+"""The exit code of a component that was told to stop: never 0, which is for a job that is done.
+
+A nucleus that stops it does not look at the code. But should somebody else have sent the signal, 0
+would leave the component FINISHED, and never started again.
+
+Source: aws-greengrass-nucleus 2.18, lifecyclemanager/GenericExternalService.java.
+"""
+
 _log = logging.getLogger(__name__)
 
 
@@ -207,7 +216,7 @@ async def _pause(settings: Settings, line: Line, changed: asyncio.Event) -> None
 
 
 async def _until_signal(work: Awaitable[int]) -> int:
-    """What the work gives; 0 where a signal ends it before."""
+    """What the work gives; `STOPPED` where a signal ends it before."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
@@ -215,7 +224,7 @@ async def _until_signal(work: Awaitable[int]) -> int:
         return await task
     except asyncio.CancelledError:
         _log.info("stopped")
-        return 0
+        return STOPPED
 
 
 def main(connect: Callable[[], Device]) -> int:

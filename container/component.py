@@ -156,6 +156,7 @@ class Component:
         session = _Session(device, bridge, service, configuration)
         try:
             bridge.open()
+            _prove_replies(device, configuration.result_topic)
             device.follow_configuration(lambda: self._events.put(_Changed()), lost)
             self._events.put(_Changed())  # perhaps, while nobody was listening
             try:
@@ -235,13 +236,19 @@ class _Session:
 
 
 def _prove_replies(device: CoreDevice, result_topic: str) -> None:
-    """Publishes where requesters want their replies: who may not would hear, and never answer.
+    """Publishes where requesters may want their replies: who may not would hear, and never answer.
 
     Raises:
-        NotPermittedError: the policy does not allow it.
+        NotPermittedError: the policy allows neither the result topic nor those under it.
         TransportError: the connection is gone, or the bus refused or did not answer.
     """
-    topic = f"{result_topic}/probe"  # nobody's; the result topic itself may have raw readers
+    with contextlib.suppress(NotPermittedError):
+        _publish_probe(device, f"{result_topic}/probe")  # nobody's; the other may have readers
+        return
+    _publish_probe(device, result_topic)
+
+
+def _publish_probe(device: CoreDevice, topic: str) -> None:
     try:
         device.publish(topic, _PROBE).result(_PROVE_S)
     except TimeoutError as error:

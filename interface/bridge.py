@@ -269,8 +269,7 @@ class Bridge:
         if self._refusals.put(payload, limits.max_refusals, limits.max_refusal_bytes):
             return
         self._count(dropped=1)
-        if dropped := self._dropping.passes():
-            _log.warning("no room even to refuse requests", extra={"dropped": dropped})
+        _warn_of_dropped(self._dropping.passes())
 
     def _answer(self, payloads: Sequence[bytes]) -> None:
         try:
@@ -289,6 +288,8 @@ class Bridge:
             self._reply(answers, "refused")
         except BaseException as error:
             self._fail(error, len(payloads))
+        if self._refusals.pending == len(payloads):  # there is room again
+            _warn_of_dropped(self._dropping.rest())
 
     def _reply(self, answers: Sequence[Answer], outcome: str) -> None:
         """Publishes all, in order, and waits until the bus has said what became of each."""
@@ -351,6 +352,11 @@ class Bridge:
         with self._guard:
             for name, n in more.items():
                 self._counts[name] += n
+
+
+def _warn_of_dropped(n_requests: int) -> None:
+    if n_requests:
+        _log.warning("no room even to refuse requests", extra={"dropped": n_requests})
 
 
 def _error_of(future: "Future[None]", waited_s: float) -> TransportError | None:

@@ -106,5 +106,13 @@ class Throttle:
             if now_s < self._next_s:
                 return 0
             self._next_s = now_s + 1.0
-            n_events, self._n_events = self._n_events, 0
-            return n_events
+            return self._take()
+
+    def rest(self) -> int:
+        """How many events there were since the last that passed, once it has grown quiet."""
+        with self._guard:
+            return self._take()
+
+    def _take(self) -> int:
+        n_events, self._n_events = self._n_events, 0
+        return n_events

@@ -143,7 +143,7 @@ class FeatureEncoder:
             elif name in columns:
                 faults.add("malformed_request", place, f"{describe(name)} again", "each name once")
             elif name not in self._known:
-                self._add_unknown(faults, place, name)
+                self._add_unknown(faults, place, name, f"the unknown field {describe(name)}")
             else:
                 columns.append(name)
         if not self._absent_is_missing:
@@ -210,13 +210,15 @@ class FeatureEncoder:
                 if name not in self._known:
                     self._add_unknown(faults, _field(place, name), name)
 
-    def _add_unknown(self, faults: _Faults, place: str, name: str) -> None:
+    def _add_unknown(
+        self, faults: _Faults, place: str, name: str, observed: str = "an unknown field"
+    ) -> None:
         expected = "a feature of the model"
         if faults.listing:
             # Comparing names is slow; only a fault that will be listed is worth it.
             close = difflib.get_close_matches(shorten(name), self._names, n=1)
             expected += f" (did you mean {close[0]!r}?)" if close else f" ({self._some_names()})"
-        faults.add("unknown_feature", place, "an unknown field", expected)
+        faults.add("unknown_feature", place, observed, expected)
 
     def _some_names(self) -> str:
         return _listing([repr(name) for name in self._names])

@@ -226,8 +226,8 @@ sys.exit(main(World(bus, intervalSeconds=60, timeoutSeconds=60).connect))
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("state", ["pauses", "holds"])
-def test_signal_ends_the_process_with_zero(number: signal.Signals, state: str) -> None:
-    """In a pause or in a request; stdout has one object of JSON a line, stderr nothing."""
+def test_signal_ends_the_process_at_once(number: signal.Signals, state: str) -> None:
+    """In a pause or in a request, not as if done; stdout has JSON lines, and stderr nothing."""
     wanted = "predicted" if state == "pauses" else "started"
     lines = []
     with subprocess.Popen(
@@ -249,6 +249,6 @@ def test_signal_ends_the_process_with_zero(number: signal.Signals, state: str) -
         finally:
             process.kill()
     lines += [json.loads(line) for line in out.splitlines()]
-    assert process.returncode == 0
+    assert process.returncode == component.STOPPED
     assert lines[-1]["message"] == "stopped"
     assert err == ""

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from consumer.component import STOPPED
 from interface.greengrass import SOCKET_VARIABLE, TOKEN_VARIABLE, connect
 from nucleus.authorization import Authorization
 from nucleus.configuration import ConfigurationStore
@@ -114,7 +115,7 @@ def test_component_asks_over_the_bus_and_ends(personality: Personality) -> None:
     assert lines[1]["rows"] == 12
 
 
-def test_signal_ends_the_component_with_zero(personality: Personality) -> None:
+def test_signal_ends_the_component_at_once(personality: Personality) -> None:
     """While it waits for a reply that does not come."""
     with running_nucleus(personality) as nucleus:
         nucleus.service.holds = True
@@ -122,7 +123,7 @@ def test_signal_ends_the_component_with_zero(personality: Personality) -> None:
             nucleus.service.wait_for(1, timeout_s=30)
             process.send_signal(signal.SIGTERM)
             out, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, err) == (STOPPED, "")
     assert lines_of(out)[-1]["message"] == "stopped"
 
 

@@ -87,7 +87,7 @@ def policies(*, subscribe: list[str], publish: list[str]) -> dict[str, Any]:
 
 
 def test_component_reports_running_once_it_hears(mixed: Packed, personality: Personality) -> None:
-    """Configuration, subscription, probe, followers; RUNNING comes last."""
+    """Configuration, subscription, probes of both topics, followers; RUNNING comes last."""
     with served(personality) as device, running(mixed, device) as codes:
         device.wait_running()
         begun = [call for call in device.calls if call[0] != "GetConfiguration"]
@@ -98,6 +98,7 @@ def test_component_reports_running_once_it_hears(mixed: Packed, personality: Per
         assert begun == [
             ("SubscribeToTopic", "edgexgb/requests"),
             ("PublishToTopic", "edgexgb/requests"),
+            ("PublishToTopic", "edgexgb/results/probe"),
             *followers,
             ("UpdateState", "RUNNING"),
         ]
@@ -278,6 +279,17 @@ def test_change_to_a_topic_without_permission_is_not_adopted(
         with device.asking() as ask:
             assert ask({"id": 1, "records": [mixed.rows[0]]})["statusCode"] == 200
     assert error_of(messages, "keeping the configuration")[0] == "not_permitted"
+
+
+def test_component_that_may_not_reply_never_runs(
+    mixed: Packed, messages: list[logging.LogRecord]
+) -> None:
+    """It would hear requests, and answer nobody."""
+    access = policies(subscribe=["edgexgb/requests"], publish=["edgexgb/requests"])
+    with served(CLASSIC, access_control=access) as device, running(mixed, device) as codes:
+        assert codes.get(timeout=PATIENCE_S) == 1
+    assert error_of(messages, "giving up")[0] == "not_permitted"
+    assert device.reports == []
 
 
 def test_change_just_before_it_follows_is_not_missed(

@@ -234,6 +234,7 @@ def test_request_that_cannot_even_be_refused_is_dropped_and_counted(
     assert 1 <= len(records) <= 5
     assert records[0].levelno == logging.WARNING
     assert records[0].dropped == 1  # type: ignore[attr-defined]
+    assert sum(vars(it)["dropped"] for it in records) == setting.bridge.counters.dropped
     assert SECRET.decode() not in caplog.text
 
 

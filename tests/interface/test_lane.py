@@ -113,3 +113,10 @@ def test_throttle_lets_the_first_pass_and_counts_the_rest(monkeypatch: pytest.Mo
     assert [throttle.passes() for _ in range(2)] == [4, 0]
     now_s = 500.0
     assert throttle.passes() == 2
+
+
+def test_throttle_gives_the_rest_once_it_has_grown_quiet() -> None:
+    """The end of a burst is not forgotten."""
+    throttle = Throttle()
+    assert [throttle.passes() for _ in range(3)] == [1, 0, 0]
+    assert [throttle.rest(), throttle.rest()] == [2, 0]

@@ -341,7 +341,7 @@ def test_row_of_ten_thousand_unknown_fields_is_refused_in_short() -> None:
         (
             ["size", "conut"],
             [
-                "unknown_feature: columns[1]: got an unknown field, "
+                "unknown_feature: columns[1]: got the unknown field 'conut', "
                 "expected a feature of the model (did you mean 'count'?)",
                 "missing_feature: columns: got no column 'count', expected every feature",
             ],
@@ -393,7 +393,8 @@ def test_places_of_a_table_are_those_it_was_made_with() -> None:
     """A CSV has a header and records, not columns and data."""
     csv: dict[str, Any] = {"place": "records", "columns_place": "header", "textual": True}
     assert faults(Table(["x"], [["1"]], **csv), encoder(SIZE, absent_field="missing")) == [
-        "unknown_feature: header[0]: got an unknown field, expected a feature of the model ('size')"
+        "unknown_feature: header[0]: got the unknown field 'x', "
+        "expected a feature of the model ('size')"
     ]
     assert faults(Table(["size"], [["1", "2"]], **csv), encoder(SIZE)) == [
         "malformed_request: records[0]: got 2 values, expected 1 values, one for each column"

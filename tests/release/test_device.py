@@ -139,7 +139,7 @@ def test_signal_stops_components_and_device(number: signal.Signals, tmp_path: Pa
     """Ctrl-C, a plain kill, a terminal that closes: each is an orderly end."""
     root = tmp_path / "a root"
     with foreground(root, "--recipe", sleeper(tmp_path)) as started:
-        assert len(components_of(root)) == 2
+        wait_until(lambda: len(components_of(root)) == 2, "the shell and what it runs")
         started.send_signal(number)
         printed, errors = started.communicate(timeout=PATIENCE_S)
         assert components_of(root) == []

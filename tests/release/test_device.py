@@ -243,7 +243,7 @@ def test_detached_device_lasts_until_it_is_stopped(option: str, tmp_path: Path) 
             f"edgexgb device: error: {root}: got a core device that runs (pid {pid}), "
             "expected none; `edgexgb device stop` ends it\n"
         )
-    assert len(components_of(root)) == 2
+    wait_until(lambda: len(components_of(root)) == 2, "the shell and what it runs")
     assert edgexgb("device", "stop", "--root", root) == (0, "stopped\n", "")
     assert components_of(root) == []
     assert edgexgb("device", "stop", "--root", root)[0] == 1

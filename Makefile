@@ -16,7 +16,8 @@ setup: $(READY) ## create .venv with everything, from the lock files
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-$(READY): requirements.lock emulator.lock old-xgboost.lock pyproject.toml
+$(READY): requirements.lock emulator.lock old-xgboost.lock pyproject.toml setup.py \
+  $(wildcard model/*.c model/*.h)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
 	  "make: %s is Python %d.%d, expected 3.11 to 3.13; choose one with PYTHON=…" % (sys.executable, *v))'
 	@test -x $(BIN)/python || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
@@ -53,4 +54,4 @@ lock: setup ## resolve the lock files anew
 	@echo "xgboost-cpu==2.1.4 ; sys_platform == 'linux'" | $(COMPILE) --no-deps - -o old-xgboost.lock
 
 clean: ## remove what was built, but not .venv
-	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build model/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

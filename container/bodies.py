@@ -10,11 +10,10 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from model.errors import describe, input_error, shorten
-from model.features import Rows, Table, parse_number
+from model.features import Matrix, Rows, Table, parse_number
 
 JSON_TYPE = "application/json"
 CSV_TYPE = "text/csv"
@@ -23,8 +22,7 @@ OPTIONS = frozenset({"topK", "threshold"})
 """What a caller may ask beside the rows."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class Query(NamedTuple):
     """What a caller asks.
 
     Attributes:
@@ -40,6 +38,8 @@ class Query:
     @property
     def n_rows(self) -> int:
         """How many rows there are."""
+        if isinstance(self.rows, Matrix):
+            return self.rows.n_rows
         return len(self.rows.rows if isinstance(self.rows, Table) else self.rows)
 
 
@@ -189,7 +189,7 @@ def _with_options(value: object, options: Mapping[str, str]) -> Query:
         fields = {k: v for k, v in value.items() if k not in {"columns", "data", "index"}}
         rows = Table(_list(value["columns"], "columns"), _list(value["data"], "data"))
     elif isinstance(value, dict):
-        return _query([value], options)  # one row, whose fields are features
+        return to_query([value], options)  # one row, whose fields are features
     else:
         expected = "an object with records, columns and data, a list of rows, or one row"
         raise input_error("malformed_request", "body", describe(value), expected)
@@ -198,10 +198,15 @@ def _with_options(value: object, options: Mapping[str, str]) -> Query:
             expected = f"nothing besides the rows but {' and '.join(sorted(OPTIONS))}"
             place = f"body.{shorten(key)}"
             raise input_error("malformed_request", place, "an unknown field", expected)
-    return _query(rows, {**options, **fields})
+    return to_query(rows, {**options, **fields})
 
 
-def _query(rows: Rows, options: Mapping[str, object]) -> Query:
+def to_query(rows: Rows, options: Mapping[str, object]) -> Query:
+    """The query of rows and of the options beside them; what else is beside them is passed over.
+
+    Raises:
+        InputError: `malformed_request`: an option is wrong.
+    """
     return Query(
         rows=rows,
         top_k=_top_k(options.get("topK")),

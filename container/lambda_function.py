@@ -4,11 +4,11 @@ Importing this module reads the environment and opens the bundle, because Lambda
 init phase and bills the first request for what is left to do then.
 """
 
-import json
 import logging
 import os
 from typing import Any
 
+from container.events import encode_response
 from container.handler import make_handler
 from container.settings import read_settings
 from interface.logs import configure_logging
@@ -32,8 +32,7 @@ class EventMarshaller:
 
     def marshal_response(self, response: dict[str, Any]) -> tuple[str, str]:
         """The response as JSON text, and its media type."""
-        text = json.dumps(response, allow_nan=False, separators=(",", ":"))
-        return text, "application/json"
+        return encode_response(response), "application/json"
 
 
 def _use_marshaller() -> None:

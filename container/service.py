@@ -6,8 +6,8 @@ goes, and what is said in place of one that the bus would not take.
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
+from container.events import encode_response
 from container.handler import BundleHandler, BusyError, Exchange
 from interface.bridge import Answer
 from interface.envelope import check_reply_topic
@@ -52,11 +52,11 @@ class BundleService:
             text = f"reply: got {len(answer.payload)} bytes, expected at most {max_bytes}"
             error = {"code": "too_many_rows", "message": text, "details": []}
             response.update(statusCode=413, body={"error": error})
-        while len(payload := _encode(response)) > max_bytes and error["details"]:
+        while len(payload := encode_response(response).encode()) > max_bytes and error["details"]:
             error["details"].pop()
         if len(payload) > max_bytes:
             error["message"] = "the text is longer than a message may be"
-            payload = _encode(response)
+            payload = encode_response(response).encode()
         return Answer(answer.topic, payload)
 
 
@@ -70,8 +70,4 @@ def _address(
         fault = input_error("malformed_request", error.place, error.observed, error.expected)
         exchange = handler.refuse(payload, fault)
         topic = result_topic
-    return Answer(topic, _encode(exchange.response))
-
-
-def _encode(response: dict[str, Any]) -> bytes:
-    return json.dumps(response, allow_nan=False, separators=(",", ":")).encode()
+    return Answer(topic, encode_response(exchange.response).encode())

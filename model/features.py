@@ -49,8 +49,22 @@ class Table:
     textual: bool = False
 
 
-Rows = Sequence[object] | Table
-"""A list of records (objects), or a `Table`. What the items are is checked by `FeatureEncoder`."""
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Rows that were encoded already; see `model.rows`.
+
+    Attributes:
+        values: `(n_rows * n_features,) float32`, as `FeatureEncoder.encode` gives it.
+        n_rows: how many there are, at least 1.
+    """
+
+    values: "array[float]"
+    n_rows: int
+
+
+Rows = Sequence[object] | Table | Matrix
+"""A list of records (objects) or a `Table`, whose items are checked by `FeatureEncoder`; or a
+`Matrix`, which is past that."""
 
 
 class _Faults:
@@ -110,6 +124,8 @@ class FeatureEncoder:
             InputError: `no_rows`, `malformed_request` (a row is no object), `unknown_feature`,
                 `missing_feature`, `not_a_number`, `unknown_category`; all faults of all rows.
         """
+        if isinstance(rows, Matrix):
+            return rows.values
         if isinstance(rows, Table):
             return self._encode_table(rows)
         return self._encode_records(rows, "records")

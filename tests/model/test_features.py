@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import MAX_FAULTS, InputError
-from model.features import FLOAT32_MAX, FeatureEncoder, Rows, Table, parse_number
+from model.features import FLOAT32_MAX, FeatureEncoder, Matrix, Rows, Table, parse_number
 from model.manifest import Feature, Policy
 
 COLOUR = Feature(name="colour", kind="categorical", categories=("red", "green"))
@@ -112,6 +112,13 @@ def test_table_is_read_like_records() -> None:
     names = ["size", "count", "active", "grade", "colour"]
     table = Table(names, [[GOOD[name] for name in names]])
     assert same(made.encode(table), made.encode([GOOD]))
+
+
+def test_matrix_is_what_it_is() -> None:
+    """What was encoded before is not looked at again."""
+    made = encoder(SIZE)
+    values = made.encode([{"size": 1.5}, {"size": None}])
+    assert made.encode(Matrix(values, n_rows=2)) is values
 
 
 # --- the numbers that are refused -----------------------------------------------------------------

@@ -20,7 +20,7 @@ from model.errors import (
 )
 from model.features import FeatureEncoder, Rows
 from model.golden import Difference, GoldenRow, differences, parse_golden
-from model.manifest import GOLDEN, MANIFEST, MODEL, Manifest, Scalar, parse_manifest
+from model.manifest import GOLDEN, MANIFEST, Manifest, Scalar, parse_manifest
 
 DEFAULT_THRESHOLD = 0.5
 """Above it a binary model says the second label. Source: `XGBClassifier.predict`, xgboost 3.2."""
@@ -167,7 +167,7 @@ def open_bundle(directory: Path, *, n_threads: int = 1) -> Bundle:
             size = f"{len(files[name])} bytes with sha256 {found[:12]}…"
             raise BundleChecksumError(name, size, f"sha256 {recorded[:12]}…, as in the manifest")
     golden = parse_golden(files[GOLDEN])
-    engine = open_engine(manifest, files[MODEL], n_threads=n_threads)
+    engine = open_engine(manifest, files, n_threads=n_threads)
     return Bundle(manifest, hashlib.sha256(content).hexdigest(), golden, engine)
 
 

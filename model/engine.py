@@ -1,12 +1,14 @@
 """The Engine port: a matrix in, the model's raw outputs out."""
 
+import logging
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from model.errors import BundleVersionError
-from model.manifest import MANIFEST, Manifest, dotted
-from model.xgboost_engine import XGBoostEngine, library_version
+from model.manifest import FOREST, MANIFEST, MODEL, Manifest, dotted
+
+_log = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -31,18 +33,35 @@ class Engine(Protocol):
         """Frees the model; `predict` must not be called any more."""
 
 
-def open_engine(manifest: Manifest, model: bytes, *, n_threads: int) -> Engine:
+def open_engine(manifest: Manifest, files: Mapping[str, bytes], *, n_threads: int) -> Engine:
     """The engine that serves this model, audited against the manifest.
 
+    That is the kernel for the compact forest where the bundle has one, and this installation the
+    kernel; XGBoost itself otherwise.
+
+    Args:
+        manifest: of the bundle.
+        files: the content of its other files, by name.
+        n_threads: for large batches.
+
     Raises:
-        BundleVersionError: the model was written by a newer XGBoost than the one installed. An
-            older one would load it without complaint and predict wrong numbers.
-        BundleFormatError: the library cannot read the model.
+        BundleVersionError: XGBoost is to serve, and the model was written by a newer one than the
+            one installed. An older one would load it without complaint and predict wrong numbers.
+        BundleFormatError: the engine cannot read its file.
         BundleMismatchError: the model is not the one that the manifest describes.
     """
+    if FOREST in files:
+        from model.forest_engine import ForestEngine, is_available
+
+        if is_available():
+            return ForestEngine(manifest, files[FOREST], n_threads=n_threads)
+        _log.info("this installation has no compiled kernel; XGBoost serves")
+    # The library takes milliseconds to load that the kernel does without.
+    from model.xgboost_engine import XGBoostEngine, library_version
+
     runtime = library_version()
     if manifest.xgboost_version > runtime:
         observed = f"a model written by XGBoost {dotted(manifest.xgboost_version)}"
         expected = f"at most {dotted(runtime)}, the version installed here"
         raise BundleVersionError(f"{MANIFEST}: xgboost_version", observed, expected)
-    return XGBoostEngine(manifest, model, n_threads=n_threads)
+    return XGBoostEngine(manifest, files[MODEL], n_threads=n_threads)

@@ -10,15 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from model.errors import BundleChecksumError, BundleFormatError, BundleMismatchError
-from model.manifest import Manifest
+from model.manifest import FOREST, Manifest
 
 try:
     from model import _forest
 except ImportError:  # no C compiler where it was installed: the XGBoost engine serves
     _forest = None  # type: ignore[assignment]
-
-FOREST = "model.forest"
-"""The file's name in a bundle."""
 
 MAGIC = b"EXFOREST"
 CRC_OFFSET = 12

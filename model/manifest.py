@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeGuard, TypeVar, get_args
 
 from model.errors import BundleFormatError, BundleVersionError, describe
 
-FORMAT = 1
+FORMAT = 2
 """The manifest format that this code writes, and the newest that it reads.
 
 To bump it: raise the number, describe the change in docs/bundle.md and CHANGELOG.md, keep a reader
@@ -24,6 +24,7 @@ bundle of the old format under tests/data/ with a test that opens it.
 
 MANIFEST = "manifest.json"
 MODEL = "model.ubj"
+FOREST = "model.forest"
 GOLDEN = "golden.jsonl"
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -93,6 +94,22 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forest:
+    """Whether the model's compact form is in the bundle.
+
+    Attributes:
+        proved_rows: for how many rows it gave XGBoost's own bits when the bundle was packed.
+        refusal: why it is not there; empty where it is.
+    """
+
+    proved_rows: int = 0
+    refusal: str = ""
+
+
+_FORMAT_1 = Forest(refusal="the bundle is of format 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """All that is known of a model without opening it.
 
@@ -113,6 +130,7 @@ class Manifest:
         metrics: what training measured on rows held out; the baseline's under `baseline_…`.
         data: where statistics and golden rows come from.
         files: sha256 of each other file of the bundle, by its name.
+        forest: whether the compact form is among the files.
     """
 
     name: str
@@ -130,6 +148,7 @@ class Manifest:
     metrics: Mapping[str, float]
     data: Data
     files: Mapping[str, str]
+    forest: Forest = Forest(refusal="it was not tried")
     format: int = FORMAT
 
 
@@ -171,6 +190,7 @@ def parse_manifest(content: bytes) -> Manifest:
         metrics=top.take("metrics", _mapping(_number)),
         data=top.take("data", _data),
         files=top.take("files", _mapping(_matching(re.compile("[0-9a-f]{64}")))),
+        forest=top.take("forest", _forest) if number > 1 else _FORMAT_1,
     )
     top.finish()
     _check_consistency(manifest)
@@ -196,6 +216,10 @@ def _check_consistency(manifest: Manifest) -> None:
     for required in (MODEL, GOLDEN):
         if required not in manifest.files:
             raise _wrong("files", f"no {required}", f"{MODEL} and {GOLDEN}")
+    has_forest = not manifest.forest.refusal
+    if has_forest != (FOREST in manifest.files):
+        there = "none" if has_forest else "one"
+        raise _wrong(f"files.{FOREST}", there, "one where forest.refusal is empty, else none")
     if stray := [n for n in manifest.files if not FILE.fullmatch(n) or n == MANIFEST]:
         raise _wrong("files", repr(stray[0]), "plain file names")
 
@@ -373,6 +397,16 @@ def _data(value: object, place: str) -> Data:
     )
     fields.finish()
     return data
+
+
+def _forest(value: object, place: str) -> Forest:
+    fields = _Reader(value, place)
+    forest = Forest(
+        proved_rows=fields.take("proved_rows", _integer(0)),
+        refusal=fields.take("refusal", _text),
+    )
+    fields.finish()
+    return forest
 
 
 def dotted(version: Sequence[int]) -> str:

@@ -7,20 +7,26 @@ bundle into place.
 
 import hashlib
 import json
+import os
 import platform
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import xgboost
 
 from model.bundle import check_replay, open_bundle
 from model.errors import SourceError
+from model.forest import UnsupportedForestError, encode_forest
+from model.forest_engine import ForestEngine, is_available
 from model.golden import GoldenRow, encode_golden
 from model.manifest import (
+    FOREST,
     GOLDEN,
     MANIFEST,
     MODEL,
@@ -28,12 +34,14 @@ from model.manifest import (
     VERSION,
     Data,
     Feature,
+    Forest,
     Kind,
     Manifest,
     Policy,
     Scalar,
     encode_manifest,
 )
+from model.proof import first_difference, thresholds_of
 from model.source import TrainedModel, inspect_model, stored_categories
 from model.tables import (
     choose_golden,
@@ -45,7 +53,9 @@ from model.tables import (
     with_kinds,
     with_names,
 )
-from model.xgboost_engine import library_version
+from model.xgboost_engine import XGBoostEngine, library_version
+
+_PROVING_THREADS = os.cpu_count() or 1
 
 
 def pack(  # noqa: PLR0913  (a bundle is described by this much; all but four have defaults)
@@ -93,7 +103,8 @@ def pack(  # noqa: PLR0913  (a bundle is described by this much; all but four ha
     features = _features(trained, frame)
     names = _labels(trained, labels)
     golden = _golden(trained, frame, features, names, target)
-    files = {MODEL: _model_bytes(trained, features), GOLDEN: encode_golden(golden)}
+    booster = _used_trees(trained, features)
+    files = {MODEL: _saved(booster, "ubj"), GOLDEN: encode_golden(golden)}
     manifest = Manifest(
         name=name,
         version=version,
@@ -109,8 +120,12 @@ def pack(  # noqa: PLR0913  (a bundle is described by this much; all but four ha
         xgboost_version=library_version(),
         metrics=dict(metrics or {}),
         data=data or fingerprint(rows, source="a table in memory"),
-        files={file: hashlib.sha256(content).hexdigest() for file, content in files.items()},
+        files=_digests(files),
     )
+    forest, compact = _forest(manifest, booster)
+    if compact is not None:
+        files[FOREST] = compact
+    manifest = replace(manifest, files=_digests(files), forest=forest)
     return _write(out, {MANIFEST: encode_manifest(manifest), **files})
 
 
@@ -271,15 +286,48 @@ def _actual(target: Sequence[Any], labels: Sequence[Scalar]) -> list[Scalar | No
     raise SourceError(f"the target: got {strange!r}, expected one of {list(labels)}")
 
 
-def _model_bytes(trained: TrainedModel, features: Sequence[Feature]) -> bytes:
-    """The trees that are used, as UBJ, with names and types even where the file had none."""
+def _used_trees(trained: TrainedModel, features: Sequence[Feature]) -> xgboost.Booster:
+    """The trees that are used, with names and types even where the file had none."""
     booster = trained.booster[: trained.tree_range[1]]
     booster.feature_names = [feature.name for feature in features]
     if trained.booster.feature_types is None:
         booster.feature_types = [{"bool": "i", "int": "int"}.get(f.kind, "float") for f in features]
     else:
         booster.feature_types = trained.booster.feature_types
-    return bytes(booster.save_raw(raw_format="ubj"))
+    return booster
+
+
+def _saved(booster: xgboost.Booster, form: str) -> bytes:
+    return bytes(booster.save_raw(raw_format=form))
+
+
+def _digests(files: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+
+
+def _forest(manifest: Manifest, booster: xgboost.Booster) -> tuple[Forest, bytes | None]:
+    """The compact form of the model, once it has proved itself; else why there is none."""
+    model = _saved(booster, "ubj")
+    try:
+        compact = encode_forest(model)
+    except UnsupportedForestError as error:
+        return Forest(refusal=str(error)), None
+    if not is_available():
+        return Forest(refusal="no compiled kernel was there to prove it with"), None
+    n_features = len(manifest.features)
+    with (
+        closing(XGBoostEngine(manifest, model, n_threads=_PROVING_THREADS)) as reference,
+        closing(ForestEngine(manifest, compact, n_threads=1)) as candidate,
+    ):
+        rows, difference = first_difference(
+            reference,
+            candidate,
+            manifest.features,
+            thresholds_of(_saved(booster, "json"), n_features),
+        )
+    if difference:
+        return Forest(refusal=f"it does not predict what XGBoost predicts: {difference}"), None
+    return Forest(proved_rows=rows), compact
 
 
 def _write(out: Path, files: Mapping[str, bytes]) -> Path:

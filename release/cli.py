@@ -25,6 +25,7 @@ from model.bundle import Bundle, open_bundle
 from model.errors import BundleError, SourceError
 from model.golden import GoldenRow
 from model.hyperparameters import add_arguments, add_policies
+from model.manifest import MANIFEST, parse_manifest
 from nucleus.errors import DeviceError, RecipeError
 from release.device import add_device
 from release.errors import CommandError
@@ -174,21 +175,22 @@ def _pack(arguments: argparse.Namespace) -> int:
     if last - first < trained.rounds:
         _say(f"using {last - first} of {trained.rounds} boosting rounds (best_iteration)")
     name = arguments.name or arguments.model.stem
-    print(
-        pack(
-            trained,
-            rows,
-            name=name,
-            version=arguments.version,
-            out=arguments.out or Path("build") / f"{name}-{arguments.version}",
-            target=target,
-            labels=_labels(arguments.labels),
-            categories=_categories(arguments.categories),
-            data=fingerprint(rows, source=arguments.rows.name, path=arguments.rows),
-            absent_field=arguments.absent_field,
-            unknown_category=arguments.unknown_category,
-        )
+    directory = pack(
+        trained,
+        rows,
+        name=name,
+        version=arguments.version,
+        out=arguments.out or Path("build") / f"{name}-{arguments.version}",
+        target=target,
+        labels=_labels(arguments.labels),
+        categories=_categories(arguments.categories),
+        data=fingerprint(rows, source=arguments.rows.name, path=arguments.rows),
+        absent_field=arguments.absent_field,
+        unknown_category=arguments.unknown_category,
     )
+    if refusal := parse_manifest((directory / MANIFEST).read_bytes()).forest.refusal:
+        _say(f"XGBoost itself will serve the model: {refusal}")
+    print(directory)
     return 0
 
 

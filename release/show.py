@@ -27,6 +27,9 @@ def show_bundle(bundle: Bundle, console: Console) -> None:
         "task": f"{manifest.task} ({manifest.objective})",
         "labels": _listing([repr(label) for label in manifest.labels]) or "none",
         "rounds": f"{last - first}, written by XGBoost {dotted(manifest.xgboost_version)}",
+        "engine": f"XGBoost itself: {manifest.forest.refusal}"
+        if manifest.forest.refusal
+        else f"compact forest, equal to XGBoost on {manifest.forest.proved_rows} rows",
         "data": f"{manifest.data.source}, {manifest.data.rows} rows, "
         f"sha256:{manifest.data.sha256[:12]}…",
         "golden rows": f"{len(bundle.golden)}, recorded on {manifest.machine}",

@@ -195,6 +195,17 @@ def change_manifest(directory: Path, change: Callable[[dict[str, Any]], object])
     path.write_text(json.dumps(fields))
 
 
+def without_forest(directory: Path) -> Path:
+    """Takes the compact form out of a bundle, so that XGBoost serves it."""
+
+    def change(fields: dict[str, Any]) -> None:
+        fields["files"].pop("model.forest", None)
+        fields["forest"] = {"proved_rows": 0, "refusal": "taken out"}
+
+    change_manifest(directory, change)
+    return directory
+
+
 def replace_file(directory: Path, name: str, content: bytes) -> None:
     """Writes a file and its checksum, so that what parses the file is reached."""
     (directory / name).write_bytes(content)

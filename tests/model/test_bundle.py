@@ -4,6 +4,7 @@ import math
 from array import array
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from tests.conftest import (
     in_memory,
     replace_file,
     with_golden,
+    without_forest,
 )
 
 NAMES = ["multiclass", "binary", "regression", "mixed"]
@@ -314,7 +316,8 @@ def test_absent_directory_is_refused(tmp_path: Path) -> None:
     )
 
 
-FILES = ["manifest.json", "model.ubj", "golden.jsonl"]
+FORMAT_1 = Path(__file__).parents[1] / "data" / "bundles" / "format-1"
+FILES = ["manifest.json", "model.ubj", "model.forest", "golden.jsonl"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -348,7 +351,7 @@ _CUTS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("cut", _CUTS)
-@pytest.mark.parametrize("name", ["model.ubj", "golden.jsonl"])
+@pytest.mark.parametrize("name", ["model.ubj", "model.forest", "golden.jsonl"])
 def test_file_of_another_length_is_refused(
     multiclass: Packed, tmp_path: Path, name: str, cut: str
 ) -> None:
@@ -377,7 +380,7 @@ def test_truncated_manifest_is_refused(multiclass: Packed, tmp_path: Path, cut: 
 
 
 @pytest.mark.parametrize("part", range(10))
-@pytest.mark.parametrize("name", ["model.ubj", "golden.jsonl"])
+@pytest.mark.parametrize("name", ["model.ubj", "model.forest", "golden.jsonl"])
 def test_flipped_byte_anywhere_in_a_file_is_refused(
     multiclass: Packed, tmp_path: Path, name: str, part: int
 ) -> None:
@@ -454,10 +457,10 @@ def _feature_lost(fields: dict[str, Any]) -> None:
             id="label removed",
         ),
         pytest.param(
-            lambda fields: fields.update(format=2),
+            lambda fields: fields.update(format=3),
             BundleVersionError,
-            "manifest.json: got bundle format 2, "
-            "expected at most 1: update the component before this model",
+            "manifest.json: got bundle format 3, "
+            "expected at most 2: update the component before this model",
             id="newer format",
         ),
         pytest.param(
@@ -502,11 +505,51 @@ def test_manifest_that_contradicts_the_model_is_refused(
     text: str,
 ) -> None:
     """Well-formed but wrong: the text names the file and what does not fit (bundle 4.1)."""
-    directory = copy_bundle(multiclass, tmp_path)
+    directory = without_forest(copy_bundle(multiclass, tmp_path))
     change_manifest(directory, change)
     version = ".".join(map(str, multiclass.manifest.xgboost_version))
     wanted = text.format(directory=directory, version=version)
     assert str(refusal(directory, kind)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        pytest.param(
+            _renamed,
+            "features: got 'malic_acid' at place 1, expected 'malic', as in the manifest",
+            id="feature renamed",
+        ),
+        pytest.param(
+            _feature_lost, "features: got 13, expected 12, as in the manifest", id="feature lost"
+        ),
+        pytest.param(
+            lambda fields: fields.update(objective="multi:softmax"),
+            "objective: got 'multi:softprob', expected 'multi:softmax', as in the manifest",
+            id="objective changed",
+        ),
+        pytest.param(
+            lambda fields: fields.update(tree_range=[0, 5]),
+            "boosting rounds: got 0 to 4, expected 0 to 5, as in the manifest",
+            id="tree range beyond the model",
+        ),
+    ],
+)
+def test_manifest_that_contradicts_the_forest_is_refused(
+    multiclass: Packed, tmp_path: Path, change: Callable[[dict[str, Any]], object], text: str
+) -> None:
+    """The kernel's file is audited as XGBoost's is."""
+    directory = copy_bundle(multiclass, tmp_path)
+    change_manifest(directory, change)
+    assert str(refusal(directory, BundleMismatchError)) == f"model.forest: {text}"
+
+
+def test_bundle_of_format_1_is_opened() -> None:
+    """Devices in the field hold such bundles; XGBoost serves them (bundle 5.1)."""
+    with closing(open_bundle(FORMAT_1)) as bundle:
+        assert bundle.manifest.format == 1
+        assert bundle.manifest.forest.refusal == "the bundle is of format 1"
+        check_replay(bundle)
 
 
 @pytest.mark.parametrize("name", ["a\x00b", "\ud800", "x" * 300])
@@ -523,7 +566,7 @@ def test_model_of_another_bundle_is_refused(
     multiclass: Packed, regression: Packed, tmp_path: Path
 ) -> None:
     """Also where somebody updated the checksum."""
-    directory = copy_bundle(multiclass, tmp_path)
+    directory = without_forest(copy_bundle(multiclass, tmp_path))
     replace_file(directory, "model.ubj", regression.model)
     error = refusal(directory, BundleMismatchError)
     assert str(error) == "model.ubj: features: got 10, expected 13, as in the manifest"

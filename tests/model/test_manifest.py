@@ -180,8 +180,8 @@ def test_newer_format_is_refused_as_a_version() -> None:
     with pytest.raises(BundleVersionError) as caught:
         parse_manifest(content)
     assert str(caught.value) == (
-        "manifest.json: got bundle format 2, "
-        "expected at most 1: update the component before this model"
+        "manifest.json: got bundle format 3, "
+        "expected at most 2: update the component before this model"
     )
 
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from model.xgboost_engine import library_version
-from tests.conftest import Packed
+from tests.conftest import Packed, copy_bundle, without_forest
 
 OLD = Path(sys.prefix) / "share" / "old-xgboost"
 
@@ -20,10 +20,11 @@ except BundleVersionError as error:
 """
 
 
-def test_real_old_runtime_refuses_a_newer_bundle(multiclass: Packed) -> None:
+def test_real_old_runtime_refuses_a_newer_bundle(multiclass: Packed, tmp_path: Path) -> None:
     """XGBoost 2.1.4 would load this model without complaint; the bundle's audit does not let it."""
+    directory = without_forest(copy_bundle(multiclass, tmp_path))
     finished = subprocess.run(
-        [sys.executable, "-c", OPEN, str(multiclass.directory)],
+        [sys.executable, "-c", OPEN, str(directory)],
         env={**os.environ, "PYTHONPATH": str(OLD)},
         capture_output=True,
         text=True,

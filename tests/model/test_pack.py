@@ -29,6 +29,7 @@ from tests.conftest import CULTIVARS, Packed, Packer, bits, mixed_frame
 MODELS = Path(__file__).parents[1] / "data" / "models"
 
 _DIABETES = load_diabetes(as_frame=True)
+FILES = ["golden.jsonl", "manifest.json", "model.forest", "model.ubj"]
 FRAME: pd.DataFrame = _DIABETES.data
 PROGRESS: np.ndarray[Any, np.dtype[np.float64]] = _DIABETES.target.to_numpy()  # from 25 to 346
 SHARE = PROGRESS / 400
@@ -403,7 +404,7 @@ def test_pipeline_of_a_single_step_becomes_a_bundle(
 def test_manifest_says_what_was_packed(multiclass: Packed) -> None:
     """Name, labels, versions and where the rows come from."""
     manifest = multiclass.manifest
-    assert (manifest.name, manifest.version, manifest.format) == ("wine", "1.2.3", 1)
+    assert (manifest.name, manifest.version, manifest.format) == ("wine", "1.2.3", 2)
     assert (manifest.task, manifest.objective) == ("multiclass", "multi:softprob")
     assert manifest.labels == CULTIVARS
     assert manifest.tree_range == (0, 4)
@@ -413,11 +414,9 @@ def test_manifest_says_what_was_packed(multiclass: Packed) -> None:
     assert (manifest.data.source, manifest.data.rows) == ("a table in memory", 178)
     assert (manifest.absent_field, manifest.unknown_category) == ("error", "error")
     assert datetime.fromisoformat(manifest.created).utcoffset() is not None
-    assert sorted(os.listdir(multiclass.directory)) == [
-        "golden.jsonl",
-        "manifest.json",
-        "model.ubj",
-    ]
+    assert sorted(os.listdir(multiclass.directory)) == FILES
+    assert manifest.forest.refusal == ""
+    assert manifest.forest.proved_rows >= 100_000
 
 
 def test_features_have_the_kinds_of_the_training_data(mixed: Packed) -> None:
@@ -720,7 +719,7 @@ def test_older_bundle_is_replaced(regression: Packed, tmp_path: Path) -> None:
     bundle = open_bundle(out)
     assert bundle.manifest.name == "new"
     bundle.close()
-    assert sorted(os.listdir(out)) == ["golden.jsonl", "manifest.json", "model.ubj"]
+    assert sorted(os.listdir(out)) == FILES
     assert os.listdir(out.parent) == ["bundle"]
 
 

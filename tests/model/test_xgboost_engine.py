@@ -14,7 +14,7 @@ import xgboost
 from model.errors import BundleFormatError, BundleMismatchError
 from model.manifest import Feature, Manifest, Task
 from model.xgboost_engine import LibraryError, XGBoostEngine, library_version
-from tests.conftest import Packed, bits, copy_bundle, replace_file
+from tests.conftest import Packed, bits, copy_bundle, replace_file, without_forest
 
 ROOT = Path(__file__).parents[2]
 
@@ -157,7 +157,7 @@ def test_empty_model_is_refused_and_does_not_end_the_process(
     regression: Packed, tmp_path: Path
 ) -> None:
     """XGBoost 3.2 aborts its process over an empty buffer, so this one runs in its own."""
-    directory = copy_bundle(regression, tmp_path)
+    directory = without_forest(copy_bundle(regression, tmp_path))
     replace_file(directory, "model.ubj", b"")
     code = (
         "import pathlib, sys\n"

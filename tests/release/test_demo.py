@@ -25,6 +25,7 @@ def test_demo_runs_twice_and_shows_the_main_job(
     assert sorted(path.name for path in bundle.iterdir()) == [
         "golden.jsonl",
         "manifest.json",
+        "model.forest",
         "model.ubj",
     ]
     assert sorted(path.name for path in bundle.parent.iterdir()) == [

@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check bench bench-quick lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -41,8 +41,20 @@ check: setup ## format, lint, types, import arrows
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: setup ## measure; prints ratios of one run
-	@$(BIN)/python bench/requests.py
+BENCH := $(VENV)/share/bench
+
+# What we compare with; the run goes on, and says so, where it cannot be installed.
+$(BENCH)/.ready: bench/competitors.lock | setup
+	@echo "installing what bench/competitors.lock pins (two minutes, once)"
+	@$(BIN)/python -m venv --clear $(BENCH)
+	@-$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+	  -r bench/competitors.lock && touch $@
+
+bench: setup $(BENCH)/.ready ## measure beside the usual ways; writes docs/benchmark.md
+	@$(BIN)/python -m bench --write-docs
+
+bench-quick: setup $(BENCH)/.ready ## the same in three minutes, in less detail
+	@$(BIN)/python -m bench --plan quick
 
 COMPILE = PYTHONPATH=$(VENV)/share/uv $(BIN)/python -m uv pip compile --quiet --universal \
   --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --upgrade

@@ -32,6 +32,7 @@ from interface.errors import (
     TransportTimeoutError,
 )
 from interface.greengrass import CoreDevice
+from interface.hearing import make_probe
 from interface.logs import configure_logging
 from model.bundle import Bundle
 
@@ -57,9 +58,6 @@ would leave the component RUNNING without a process.
 
 Source: aws-greengrass-nucleus 2.18, lifecyclemanager/GenericExternalService.java.
 """
-
-_PROBE = b'{"probe":"' + b"0" * 32 + b'"}'
-"""No message for anybody, see `interface.hearing`."""
 
 _PROVE_S = 5.0
 
@@ -250,7 +248,7 @@ def _prove_replies(device: CoreDevice, result_topic: str) -> None:
 
 def _publish_probe(device: CoreDevice, topic: str) -> None:
     try:
-        device.publish(topic, _PROBE).result(_PROVE_S)
+        device.publish(topic, make_probe()).result(_PROVE_S)
     except TimeoutError as error:
         observed = f"no answer in {_PROVE_S:g} s, expected one"
         raise TransportTimeoutError(f"publish to {topic}: got {observed}") from error

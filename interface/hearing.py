@@ -25,6 +25,11 @@ _PROBE = re.compile(rb'\{"probe":"[0-9a-f]{32}"\}')
 _log = logging.getLogger(__name__)
 
 
+def make_probe() -> bytes:
+    """A probe, unlike any other; no listener takes it for a message."""
+    return b'{"probe":"' + uuid.uuid4().hex.encode() + b'"}'
+
+
 class Listener:
     """Hears a topic, and notices when it no longer does.
 
@@ -68,7 +73,7 @@ class Listener:
         self._lost = lost
         self._every_s = probe_every_s
         self._timeout_s = probe_timeout_s
-        self._probe = b'{"probe":"' + uuid.uuid4().hex.encode() + b'"}'
+        self._probe = make_probe()
         self._heard = threading.Event()
         self._closed = threading.Event()
         self._guard = threading.Lock()

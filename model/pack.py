@@ -122,7 +122,7 @@ def pack(  # noqa: PLR0913  (a bundle is described by this much; all but four ha
         data=data or fingerprint(rows, source="a table in memory"),
         files=_digests(files),
     )
-    forest, compact = _forest(manifest, booster)
+    forest, compact = _forest(manifest, booster, files[MODEL])
     if compact is not None:
         files[FOREST] = compact
     manifest = replace(manifest, files=_digests(files), forest=forest)
@@ -305,9 +305,10 @@ def _digests(files: Mapping[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
 
 
-def _forest(manifest: Manifest, booster: xgboost.Booster) -> tuple[Forest, bytes | None]:
+def _forest(
+    manifest: Manifest, booster: xgboost.Booster, model: bytes
+) -> tuple[Forest, bytes | None]:
     """The compact form of the model, once it has proved itself; else why there is none."""
-    model = _saved(booster, "ubj")
     try:
         compact = encode_forest(model)
     except UnsupportedForestError as error:

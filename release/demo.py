@@ -12,10 +12,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.rule import Rule
 
-from nucleus.errors import DeviceError
 from nucleus.process_tree import die_with_parent
 from nucleus.root import DeviceRoot
 from release.cli import main as edgexgb
+from release.device import look
 from release.errors import CommandError
 
 _BUNDLE = Path("build/demo/wine")
@@ -146,7 +146,7 @@ def _device(words: list[str]) -> Iterator[None]:
     )
     try:
         end = time.monotonic() + _SETTLE_S
-        while not _is_settled(root, process.pid):
+        while not look(root, process.pid)[1]:
             if process.poll() is not None or time.monotonic() > end:
                 raise CommandError("the core device: got no start, expected one")
             time.sleep(0.05)
@@ -154,16 +154,6 @@ def _device(words: list[str]) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(_STOP_S)
-
-
-def _is_settled(root: DeviceRoot, pid: int) -> bool:
-    holder = root.holder()
-    if holder is None or holder["pid"] != pid:
-        return False
-    try:
-        return bool(root.read_status()["settled"])
-    except DeviceError:
-        return False
 
 
 def _stop(root: DeviceRoot) -> None:

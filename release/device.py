@@ -263,7 +263,7 @@ def _await_settled(root: DeviceRoot, process: "subprocess.Popen[bytes]", log: Pa
     """
     patience = _Patience(_START_S)
     while process.poll() is None:
-        components, is_settled = _look(root, process.pid)
+        components, is_settled = look(root, process.pid)
         for one in components:
             if one["state"] == "BROKEN":
                 where = f"see {root.log(one['name'])}"
@@ -279,7 +279,7 @@ def _await_settled(root: DeviceRoot, process: "subprocess.Popen[bytes]", log: Pa
     raise CommandError(lines[-1].removeprefix("edgexgb device: error: "))
 
 
-def _look(root: DeviceRoot, pid: int) -> tuple[list[Any], bool]:
+def look(root: DeviceRoot, pid: int) -> tuple[list[Any], bool]:
     """The components of a device, and whether they have settled; none before it runs."""
     with contextlib.suppress(DeviceError):
         holder = root.holder()
@@ -323,7 +323,7 @@ def _stop(arguments: argparse.Namespace) -> int:
         os.kill(pid, signal.SIGTERM)
     patience = _Patience(_STOP_S)
     while (holder := root.holder()) is not None and holder["pid"] == pid:
-        waiting = _listing(_look(root, pid)[0], _AT_REST) or "the device"
+        waiting = _listing(look(root, pid)[0], _AT_REST) or "the device"
         if not patience.goes_on(f"waiting for {waiting}"):
             observed = f"a device (pid {pid}) that still runs after {_STOP_S:.0f} s"
             raise CommandError(f"{root.path}: got {observed}, expected its end")

@@ -1,68 +1,19 @@
-/* Rows in, the objective's outputs out: blocks of rows, threads, transforms. */
+/* Rows in, the objective's outputs out: rows one by one, or blocks of rows and threads. */
 #ifndef EDGEXGB_FOREST_PREDICT_H
 #define EDGEXGB_FOREST_PREDICT_H
 
-#include <pthread.h>
-#include <stdatomic.h>
-
+#include "forest_threads.h"
+#include "forest_transform.h"
 #include "forest_walk.h"
 
 enum {
     BLOCK_BYTES = 1 << 16, /* of a block's tiles: what stays in the cache while the trees go by */
     MAX_BLOCK_TILES = 16,
-    MAX_THREADS = 64,
     STACK_FLOATS = 1024,
     TILES_FROM = 6, /* rows; fewer are walked one by one */
 };
 
 #define STEPS_FOR_THREADS 400000u /* a millisecond or so: a thread costs 30 µs to start */
-
-/* --- transforms -------------------------------------------------------------------------------- */
-
-/* Source: xgboost 3.2, src/common/math.h, `Sigmoid`. */
-static float sigmoid(float x)
-{
-    float y = -x < 88.7f ? -x : 88.7f;
-    return 1.0f / (expf(y) + 1.0f + 1e-16f);
-}
-
-/* Source: xgboost 3.2, src/common/math.h, `Softmax`. */
-static void softmax(const float *sums, size_t stride, size_t n, float *out)
-{
-    float largest = sums[0];
-    for (size_t g = 1; g < n; g++)
-        largest = fmaxf(sums[g * stride], largest);
-    double total = 0.0;
-    for (size_t g = 0; g < n; g++) {
-        out[g] = expf(sums[g * stride] - largest);
-        total += out[g];
-    }
-    for (size_t g = 0; g < n; g++)
-        out[g] /= (float)total;
-}
-
-/* Source: xgboost 3.2, src/common/math.h, `FindMaxIndex`. */
-static float argmax(const float *sums, size_t stride, size_t n)
-{
-    size_t best = 0;
-    for (size_t g = 1; g < n; g++)
-        if (sums[g * stride] > sums[best * stride])
-            best = g;
-    return (float)best;
-}
-
-/* One row's outputs from its sums, which stand `stride` apart. */
-static void transform(const struct forest *forest, const float *sums, size_t stride, float *out)
-{
-    switch (forest->header.transform) {
-        case FOREST_SIGMOID: out[0] = sigmoid(sums[0]); break;
-        case FOREST_SOFTMAX: softmax(sums, stride, forest->header.n_groups, out); break;
-        case FOREST_ARGMAX: out[0] = argmax(sums, stride, forest->header.n_groups); break;
-        case FOREST_EXP: out[0] = expf(sums[0]); break;
-        case FOREST_HINGE: out[0] = sums[0] > 0.0f ? 1.0f : 0.0f; break;
-        default: out[0] = sums[0]; break;
-    }
-}
 
 /* --- one row after the other ------------------------------------------------------------------- */
 
@@ -97,8 +48,8 @@ struct job {
     const float *rows;
     float *out;
     size_t n_rows, block_tiles;
+    unsigned n_threads;
     atomic_size_t next; /* the first row that nobody has taken */
-    atomic_bool failed;
 };
 
 static size_t block_tiles(const struct forest *forest)
@@ -142,27 +93,105 @@ static void predict_block(const struct job *job, const float *rows, size_t n_row
         transform(forest, sums + r / TILE * n_groups * TILE + r % TILE, TILE, out + r * n_outputs);
 }
 
-static void *predict_blocks(void *argument)
+/* Memory for one thread's tiles and sums; NULL where there is none. */
+static float *open_block(const struct job *job)
+{
+    const struct forest *forest = job->forest;
+    size_t floats = (size_t)(forest->header.n_features + 1 + forest->header.n_groups) * TILE;
+    /* A multiple of 64, as a tile is. */
+    return aligned_alloc(64, job->block_tiles * floats * sizeof(float));
+}
+
+/* Takes the next block and predicts it. False where none is left. */
+static bool predict_next(struct job *job, float *tiles)
+{
+    const struct forest *forest = job->forest;
+    size_t n_features = forest->header.n_features, block = job->block_tiles * TILE;
+    size_t at = atomic_fetch_add(&job->next, block);
+    if (at >= job->n_rows)
+        return false;
+    size_t n = job->n_rows - at < block ? job->n_rows - at : block;
+    float *sums = tiles + job->block_tiles * (n_features + 1) * TILE;
+    predict_block(job, job->rows + at * n_features, n, tiles, sums,
+                  job->out + at * forest_n_outputs(forest));
+    return true;
+}
+
+/* --- helpers ----------------------------------------------------------------------------------- */
+
+struct helpers {
+    pthread_t threads[MAX_THREADS];
+    unsigned n;
+};
+
+/* A helper, which was counted when it was asked. Without memory it leaves all to the others. */
+static void *help(void *argument)
 {
     struct job *job = argument;
-    const struct forest *forest = job->forest;
-    size_t tile_floats = (size_t)(forest->header.n_features + 1) * TILE;
-    size_t sums_floats = (size_t)forest->header.n_groups * TILE;
-    size_t room = job->block_tiles * (tile_floats + sums_floats) * sizeof(float);
-    float *tiles = aligned_alloc(64, room); /* a multiple of 64, as a tile is */
-    if (tiles == NULL) {
-        atomic_store(&job->failed, true);
-        return NULL;
-    }
-    float *sums = tiles + job->block_tiles * tile_floats;
-    size_t block = job->block_tiles * TILE, at;
-    while ((at = atomic_fetch_add(&job->next, block)) < job->n_rows) {
-        size_t n = job->n_rows - at < block ? job->n_rows - at : block;
-        predict_block(job, job->rows + at * forest->header.n_features, n, tiles, sums,
-                      job->out + at * forest_n_outputs(forest));
-    }
+    float *tiles = open_block(job);
+    while (tiles != NULL && !threads_crowded(job->n_threads) && predict_next(job, tiles))
+        ;
     free(tiles);
+    threads_leave();
     return NULL;
+}
+
+/* Whether what nobody has taken is worth a thread, besides the block that the caller takes now. */
+static bool needs_help(struct job *job)
+{
+    size_t at = atomic_load(&job->next) + job->block_tiles * TILE;
+    return at < job->n_rows && (job->n_rows - at) * job->forest->steps >= STEPS_FOR_THREADS / 2;
+}
+
+static void find_helpers(struct job *job, struct helpers *helpers)
+{
+    while (helpers->n < MAX_THREADS && needs_help(job) && threads_join(job->n_threads)) {
+        if (pthread_create(&helpers->threads[helpers->n], NULL, help, job) != 0) {
+            threads_leave();
+            return;
+        }
+        helpers->n++;
+    }
+}
+
+/* The caller's own part. It asks for helpers again with each block: other callers may have gone. */
+static void predict_with_helpers(struct job *job, float *tiles)
+{
+    struct helpers helpers = {.n = 0};
+    do
+        find_helpers(job, &helpers);
+    while (predict_next(job, tiles));
+    threads_leave();
+    while (helpers.n > 0)
+        pthread_join(helpers.threads[--helpers.n], NULL);
+}
+
+static bool predict_large(struct job *job)
+{
+    size_t tiles = (job->n_rows + TILE - 1) / TILE, n = threads_enter(job->n_threads);
+    size_t share = (tiles + n - 1) / n;
+    if (job->block_tiles > share)
+        job->block_tiles = share; /* so that each thread has a block */
+    float *block = open_block(job);
+    if (block == NULL) {
+        threads_leave();
+        return false;
+    }
+    predict_with_helpers(job, block);
+    free(block);
+    return true;
+}
+
+static bool predict_small(struct job *job)
+{
+    size_t tiles = (job->n_rows + TILE - 1) / TILE;
+    if (job->block_tiles > tiles)
+        job->block_tiles = tiles;
+    float *block = open_block(job);
+    while (block != NULL && predict_next(job, block))
+        ;
+    free(block);
+    return block != NULL;
 }
 
 /* The outputs, (n_rows, n_outputs), of rows, (n_rows, n_features). False where there is no memory.
@@ -177,26 +206,11 @@ static bool forest_predict(const struct forest *forest, const struct forest_walk
                       .rows = rows,
                       .out = out,
                       .n_rows = n_rows,
-                      .block_tiles = block_tiles(forest)};
+                      .block_tiles = block_tiles(forest),
+                      .n_threads = n_threads > MAX_THREADS ? MAX_THREADS : n_threads};
     atomic_init(&job.next, 0);
-    atomic_init(&job.failed, false);
-    size_t tiles = (n_rows + TILE - 1) / TILE;
-    if (forest->steps * n_rows < STEPS_FOR_THREADS)
-        n_threads = 1;
-    if (n_threads > MAX_THREADS)
-        n_threads = MAX_THREADS;
-    size_t share = (tiles + n_threads - 1) / n_threads; /* so that each thread has a block */
-    if (job.block_tiles > share)
-        job.block_tiles = share;
-    pthread_t threads[MAX_THREADS];
-    unsigned started = 0;
-    while (started + 1 < n_threads && (started + 1) * job.block_tiles < tiles &&
-           pthread_create(&threads[started], NULL, predict_blocks, &job) == 0)
-        started++;
-    predict_blocks(&job);
-    while (started > 0)
-        pthread_join(threads[--started], NULL);
-    return !atomic_load(&job.failed);
+    bool large = forest->steps * n_rows >= STEPS_FOR_THREADS;
+    return large ? predict_large(&job) : predict_small(&job);
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* Walks through the trees: plain C for every machine, AVX2 and AVX-512 where the machine has them.
+/* Walks through the trees: plain C for every machine, AVX2, AVX-512 or NEON where it has them.
  *
  * A walk takes as many steps as its tree is deep and never asks whether it has arrived: a leaf
  * compares the pseudo-feature one past the last, which is -inf in every row, with its own finite
@@ -52,8 +52,8 @@ ALWAYS_INLINE uint32_t in_indexed_set(const uint32_t *set, float x)
 }
 
 /* The next node; `stride` is the distance of two features' values. */
-ALWAYS_INLINE uint32_t step(const struct forest_node *nodes, const uint32_t *words, int sets,
-                            const float *values, uint32_t stride, uint32_t i, bool missing)
+ALWAYS_INLINE size_t step(const struct forest_node *nodes, const uint32_t *words, int sets,
+                          const float *values, size_t stride, size_t i, bool missing)
 {
     struct forest_node node = nodes[i];
     float x = values[forest_feature(node.packed) * stride];
@@ -67,61 +67,101 @@ ALWAYS_INLINE uint32_t step(const struct forest_node *nodes, const uint32_t *wor
         uint32_t absent = x != x;
         right = (right & ~absent) | (absent & ~node.packed >> 30);
     }
-    return (node.packed & FOREST_CHILD_MASK) + right;
+    return (size_t)(node.packed & FOREST_CHILD_MASK) + right;
 }
 
 enum { ABREAST = 8 }; /* walks in flight */
 
-/* `most` is the most demanding of all trees' ways to hold sets. One without sets can be walked as
- * if they were inline; only inline and indexed ones have to be told apart. */
-ALWAYS_INLINE void plain_row_sets(const struct forest *forest, const float *row, float *sums,
-                                  int most)
+/* Unrolled, so that where each walk stands is in a register. */
+#define FOR_ABREAST(k) _Pragma("GCC unroll 8") for (uint32_t k = 0; k < ABREAST; k++)
+
+/* Trees that are walked at once; where there are fewer, the first stands for the others. */
+struct bunch {
+    const struct forest_node *nodes[ABREAST];
+    int sets[ABREAST], most; /* how they hold their sets, and the most demanding way of them */
+    uint32_t depth;
+};
+
+ALWAYS_INLINE struct bunch plain_bunch(const struct forest *forest, const struct forest_tree *trees,
+                                       uint32_t n)
+{
+    struct bunch bunch = {.most = FOREST_NO_SETS};
+    FOR_ABREAST(k)
+    {
+        const struct forest_tree *tree = &trees[k < n ? k : 0];
+        bunch.nodes[k] = forest->nodes + tree->first;
+        bunch.sets[k] = tree->sets;
+        bunch.most = tree->sets > bunch.most ? tree->sets : bunch.most;
+        bunch.depth = tree->depth > bunch.depth ? tree->depth : bunch.depth;
+    }
+    return bunch;
+}
+
+/* The leaves' values. A tree without sets can be walked as if they were inline; only inline and
+ * indexed ones have to be told apart. */
+ALWAYS_INLINE void plain_leaves(const struct forest *forest, const struct bunch *bunch, int most,
+                                const float *row, bool missing, uint32_t *leaves)
+{
+    const struct forest_node *nodes[ABREAST];
+    size_t at[ABREAST];
+    FOR_ABREAST(k)
+    {
+        nodes[k] = bunch->nodes[k];
+        at[k] = FOREST_ROOT;
+    }
+    for (uint32_t d = bunch->depth; d > 0; d--)
+        FOR_ABREAST(k)
+        {
+            int sets = most == FOREST_INDEXED_SETS ? bunch->sets[k] : most;
+            at[k] = step(nodes[k], forest->words, sets, row, 1, at[k], missing);
+        }
+    FOR_ABREAST(k) leaves[k] = nodes[k][at[k]].value;
+}
+
+ALWAYS_INLINE void plain_row_missing(const struct forest *forest, const float *row, bool missing,
+                                     float *sums)
 {
     const struct forest_tree *trees = forest->trees;
     uint32_t n_trees = forest->header.n_trees;
     for (uint32_t t = 0; t < n_trees; t += ABREAST) {
-        uint32_t n = n_trees - t < ABREAST ? n_trees - t : ABREAST;
-        const struct forest_node *nodes[ABREAST];
-        uint32_t at[ABREAST], depth = 0;
-        int sets[ABREAST];
-        for (uint32_t k = 0; k < ABREAST; k++) {
-            const struct forest_tree *tree = &trees[t + (k < n ? k : 0)];
-            nodes[k] = forest->nodes + tree->first;
-            at[k] = FOREST_ROOT;
-            sets[k] = most == FOREST_INDEXED_SETS ? tree->sets : most;
-            depth = tree->depth > depth ? tree->depth : depth;
-        }
-        for (uint32_t d = 0; d < depth; d++)
-            for (uint32_t k = 0; k < ABREAST; k++)
-                at[k] = step(nodes[k], forest->words, sets[k], row, 1, at[k], true);
+        uint32_t n = n_trees - t < ABREAST ? n_trees - t : ABREAST, leaves[ABREAST];
+        const struct bunch bunch = plain_bunch(forest, trees + t, n);
+        if (bunch.most == FOREST_NO_SETS)
+            plain_leaves(forest, &bunch, FOREST_NO_SETS, row, missing, leaves);
+        else if (bunch.most == FOREST_INLINE_SETS)
+            plain_leaves(forest, &bunch, FOREST_INLINE_SETS, row, missing, leaves);
+        else
+            plain_leaves(forest, &bunch, FOREST_INDEXED_SETS, row, missing, leaves);
         for (uint32_t k = 0; k < n; k++)
-            sums[trees[t + k].group] += forest_float(nodes[k][at[k]].value);
+            sums[trees[t + k].group] += forest_float(leaves[k]);
     }
 }
 
 static void plain_row(const struct forest *forest, const float *row, float *sums)
 {
-    if (forest->sets == FOREST_NO_SETS)
-        plain_row_sets(forest, row, sums, FOREST_NO_SETS);
-    else if (forest->sets == FOREST_INLINE_SETS)
-        plain_row_sets(forest, row, sums, FOREST_INLINE_SETS);
+    bool missing = false;
+    for (uint32_t f = 0; f < forest->header.n_features; f++)
+        missing |= row[f] != row[f];
+    if (missing)
+        plain_row_missing(forest, row, true, sums);
     else
-        plain_row_sets(forest, row, sums, FOREST_INDEXED_SETS);
+        plain_row_missing(forest, row, false, sums);
 }
 
-ALWAYS_INLINE void plain_tree(const struct forest *forest, const struct forest_tree *tree, int sets,
-                              const float *tile, bool missing, float *sums)
+/* A tile's rows through `depth` levels of a tree, each row from its own node. */
+ALWAYS_INLINE void plain_tree_from(const struct forest *forest, const struct forest_node *nodes,
+                                   const uint8_t *from, uint32_t depth, int sets, const float *tile,
+                                   bool missing, float *sums)
 {
-    const struct forest_node *nodes = forest->nodes + tree->first;
     for (uint32_t r = 0; r < TILE; r += ABREAST) {
-        uint32_t at[ABREAST];
-        for (uint32_t k = 0; k < ABREAST; k++)
-            at[k] = FOREST_ROOT;
-        for (uint32_t d = 0; d < tree->depth; d++)
-            for (uint32_t k = 0; k < ABREAST; k++)
+        size_t at[ABREAST];
+        FOR_ABREAST(k) at[k] = from[r + k];
+        for (uint32_t d = 0; d < depth; d++)
+            FOR_ABREAST(k)
+            {
                 at[k] = step(nodes, forest->words, sets, tile + r + k, TILE, at[k], missing);
-        for (uint32_t k = 0; k < ABREAST; k++)
-            sums[r + k] += forest_float(nodes[at[k]].value);
+            }
+        FOR_ABREAST(k) sums[r + k] += forest_float(nodes[at[k]].value);
     }
 }
 
@@ -152,8 +192,11 @@ ALWAYS_INLINE void plain_tree_tiles(const struct forest *forest, const struct fo
                                     int sets, bool missing, const float *tile, size_t tile_floats,
                                     size_t n_tiles, float *sums, size_t sums_floats)
 {
-    for (size_t i = 0; i < n_tiles; i++)
-        plain_tree(forest, tree, sets, tile + i * tile_floats, missing, sums + i * sums_floats);
+    uint8_t roots[TILE];
+    memset(roots, FOREST_ROOT, sizeof roots);
+    const struct forest_node *nodes = forest->nodes + tree->first;
+    for (size_t i = 0; i < n_tiles; i++, tile += tile_floats, sums += sums_floats)
+        plain_tree_from(forest, nodes, roots, tree->depth, sets, tile, missing, sums);
 }
 
 static void plain_tiles(const struct forest *forest, const float *tiles, size_t n_tiles, bool missing,
@@ -170,6 +213,11 @@ static const struct forest_walk PLAIN = {"plain", plain_row, plain_tiles};
 #include "forest_walk_avx512.h"
 #endif
 
+#if defined(__aarch64__) && defined(__ARM_NEON)
+#define FOREST_NEON 1
+#include "forest_walk_neon.h"
+#endif
+
 /* The walks that this machine can do, the best one first, and how many. */
 static size_t forest_walks(const struct forest_walk **walks)
 {
@@ -180,6 +228,9 @@ static size_t forest_walks(const struct forest_walk **walks)
         walks[n++] = &AVX512;
     if (__builtin_cpu_supports("avx2"))
         walks[n++] = &AVX2;
+#endif
+#ifdef FOREST_NEON
+    walks[n++] = &NEON;
 #endif
     walks[n++] = &PLAIN;
     return n;

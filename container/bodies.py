@@ -4,16 +4,12 @@ A body arrives as text or bytes (then it is parsed, strictly) or as a JSON value
 parsed before. The forms are numbered in docs/requests.md.
 """
 
-import base64
-import binascii
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
 
 from model.errors import describe, input_error, shorten
 from model.features import Matrix, Rows, Table, parse_number
+from model.typed import Any, NamedTuple, NoReturn
 
 JSON_TYPE = "application/json"
 CSV_TYPE = "text/csv"
@@ -130,9 +126,12 @@ def _decode_base64(body: object) -> bytes | None:
     if not isinstance(body, str):
         expected = "base64 text, as isBase64Encoded says"
         raise input_error("malformed_request", "body", describe(body), expected)
+    # Imported where it is needed, like csv below: most functions never do, and all start colder.
+    import base64
+
     try:
         return base64.b64decode(body, validate=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         observed = f"text that is no base64 ({error})"
         raise input_error("malformed_request", "body", observed, "base64") from error
 
@@ -243,6 +242,9 @@ def _threshold(value: object) -> float | None:
 
 def _parse_csv(text: str) -> Table:
     """The rows under a header line (RFC 4180); an empty cell is a missing value."""
+    import csv
+    import io
+
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         # A line with nothing on it, such as a last one, is no row.

@@ -56,8 +56,7 @@ def parse_configuration(fields: Mapping[str, object], settings: Settings) -> Con
         ),
         retry_after_ms=_whole(fields, "retryAfterMs", defaults.limits.retry_after_ms),
     )
-    serving = dataclasses.replace(
-        settings,
+    serving = settings._replace(
         max_rows=_whole(fields, "maxRows", settings.max_rows),
         max_reply_bytes=min(settings.max_reply_bytes, limits.max_message_bytes),
         log_level=_level(fields, settings.log_level),

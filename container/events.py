@@ -9,7 +9,6 @@ tests/data/events/.
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
 
 from container.bodies import JSON_TYPE, OPTIONS, Query, decode_utf8, parse_body, parse_json
 from container.settings import Settings
@@ -17,6 +16,7 @@ from model.bundle import PROBABILISTIC, Bundle, Prediction
 from model.errors import Fault, InputError, describe, input_error
 from model.manifest import Scalar
 from model.rows import write_numbers
+from model.typed import Any, Literal, NamedTuple
 
 _REASONS = {
     200: "OK",

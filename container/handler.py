@@ -5,8 +5,6 @@ import logging
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 from container.bodies import Query, to_query
 from container.events import (
@@ -22,6 +20,7 @@ from container.settings import Settings
 from model.bundle import DEFAULT_THRESHOLD, Bundle, Prediction
 from model.errors import InputError, input_error
 from model.rows import RowScanner, make_scanner
+from model.typed import Any
 
 STATUS = {
     "malformed_request": 400,
@@ -44,6 +43,7 @@ Handler = Callable[[object, object], dict[str, Any]]
 _log = logging.getLogger(__name__)
 
 _PLAIN = Door()
+_NO_ROWS: "array[float]" = array("f")
 
 
 class BusyError(Exception):
@@ -58,7 +58,6 @@ class BusyError(Exception):
         self.retry_after_ms = retry_after_ms
 
 
-@dataclass(slots=True)
 class Exchange:
     """An event on its way to its response.
 
@@ -69,10 +68,13 @@ class Exchange:
         response: what goes back, once that is known.
     """
 
-    door: Door = _PLAIN
-    query: Query | None = None
-    matrix: "array[float]" = field(default_factory=lambda: array("f"))
-    response: dict[str, Any] = field(default_factory=dict)
+    __slots__ = ("door", "matrix", "query", "response")
+
+    def __init__(self) -> None:
+        self.door = _PLAIN
+        self.query: Query | None = None
+        self.matrix: array[float] = _NO_ROWS
+        self.response: dict[str, Any] = {}
 
     @property
     def n_rows(self) -> int:

@@ -4,15 +4,16 @@ Importing this module reads the environment and opens the bundle, because Lambda
 init phase and bills the first request for what is left to do then.
 """
 
+import gc
 import logging
 import os
-from typing import Any
 
 from container.events import encode_response
 from container.handler import make_handler
 from container.settings import read_settings
 from interface.logs import configure_logging
 from model.bundle import open_bundle
+from model.typed import Any
 
 
 class EventMarshaller:
@@ -45,7 +46,8 @@ def _use_marshaller() -> None:
 
 _settings = read_settings(os.environ)
 configure_logging(_settings.log_level)
-_bundle = open_bundle(_settings.bundle, n_threads=_settings.n_threads)
+# What no prediction needs is left unread: the gate has audited and replayed the whole bundle.
+_bundle = open_bundle(_settings.bundle, n_threads=_settings.n_threads, audit=False)
 _use_marshaller()
 logging.getLogger(__name__).info(
     "bundle opened",
@@ -57,3 +59,6 @@ logging.getLogger(__name__).info(
 )
 
 handler = make_handler(_bundle, _settings)
+
+gc.freeze()  # what is loaded now stays; no collection need look at it again
+gc.enable()

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+
+from model.typed import NamedTuple
 
 LAMBDA_PAYLOAD_BYTES = 6 * 1024 * 1024
 """The largest synchronous request and reply. Source: AWS Lambda quotas."""
@@ -15,8 +15,7 @@ class SettingsError(ValueError):
     """A variable of the environment has a value that cannot be used."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """How a bundle is served.
 
     Attributes:
@@ -28,7 +27,7 @@ class Settings:
         log_level: of the root logger (`EDGEXGB_LOG_LEVEL`).
     """
 
-    bundle: Path = Path("/opt/bundle")
+    bundle: str = "/opt/bundle"
     max_rows: int = 10_000
     max_request_bytes: int = LAMBDA_PAYLOAD_BYTES
     max_reply_bytes: int = LAMBDA_PAYLOAD_BYTES
@@ -49,7 +48,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             f"EDGEXGB_LOG_LEVEL: got {level!r}, expected one of {', '.join(LOG_LEVELS)}"
         )
     return Settings(
-        bundle=Path(environment.get("EDGEXGB_BUNDLE", str(defaults.bundle))),
+        bundle=environment.get("EDGEXGB_BUNDLE", defaults.bundle),
         max_rows=_positive(environment, "EDGEXGB_MAX_ROWS", defaults.max_rows),
         max_request_bytes=_positive(
             environment, "EDGEXGB_MAX_REQUEST_BYTES", defaults.max_request_bytes

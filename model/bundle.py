@@ -3,14 +3,13 @@
 Nothing is unpickled here, ever: a bundle is JSON, JSON lines and XGBoost's own UBJ.
 """
 
-import hashlib
 import math
-import platform
+import os
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 
+from model.digest import sha256
 from model.engine import Engine, open_engine
 from model.errors import (
     BundleChecksumError,
@@ -20,7 +19,8 @@ from model.errors import (
 )
 from model.features import FeatureEncoder, Rows
 from model.golden import Difference, GoldenRow, differences, parse_golden
-from model.manifest import GOLDEN, MANIFEST, Manifest, Scalar, parse_manifest
+from model.manifest import FOREST, GOLDEN, MANIFEST, Manifest, Scalar, parse_manifest
+from model.typed import NamedTuple
 
 DEFAULT_THRESHOLD = 0.5
 """Above it a binary model says the second label. Source: `XGBClassifier.predict`, xgboost 3.2."""
@@ -29,8 +29,7 @@ PROBABILISTIC = frozenset({"binary:logistic", "reg:logistic", "multi:softprob"})
 """The objectives whose output is a probability, where the task is a classification."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What a model says about n rows.
 
     Attributes:
@@ -53,17 +52,30 @@ class Bundle:
     """
 
     def __init__(
-        self, manifest: Manifest, digest: str, golden: Sequence[GoldenRow], engine: Engine
+        self,
+        manifest: Manifest,
+        digest: str,
+        read_golden: Callable[[], Sequence[GoldenRow]],
+        engine: Engine,
     ) -> None:
         self.manifest = manifest
         self.digest = digest
-        self.golden = golden
+        self._read_golden = read_golden
         self._engine = engine
         self._encoder = FeatureEncoder(
             manifest.features,
             absent_field=manifest.absent_field,
             unknown_category=manifest.unknown_category,
         )
+
+    @cached_property
+    def golden(self) -> Sequence[GoldenRow]:
+        """What the original model predicted; read when first asked for.
+
+        Raises:
+            BundleFormatError, BundleChecksumError: the file is not good; never after an audit.
+        """
+        return self._read_golden()
 
     def predict(self, rows: Rows, threshold: float = DEFAULT_THRESHOLD) -> Prediction:
         """The model's answer to the rows.
@@ -138,6 +150,8 @@ class Bundle:
     @property
     def is_exact(self) -> bool:
         """Whether this machine's architecture recorded the golden rows, so that each bit counts."""
+        import platform  # slow to load, and only a replay asks
+
         return self.manifest.machine == platform.machine()
 
     def close(self) -> None:
@@ -145,12 +159,17 @@ class Bundle:
         self._engine.close()
 
 
-def open_bundle(directory: Path, *, n_threads: int = 1) -> Bundle:
+def open_bundle(
+    directory: str | os.PathLike[str], *, n_threads: int = 1, audit: bool = True
+) -> Bundle:
     """The bundle in a directory, after its audit.
 
     Args:
         directory: holds `manifest.json` and the files that it names.
         n_threads: for large batches; a container's CPU share is not seen by the library itself.
+        audit: reads every file and compares its sha256. Else only what predictions need is read: a
+            compact forest is compared by the CRC-32 in the manifest, which takes a tenth of the
+            time, any other file by its sha256 once it is asked for.
 
     Raises:
         BundleFormatError: a file is missing or unreadable.
@@ -160,15 +179,49 @@ def open_bundle(directory: Path, *, n_threads: int = 1) -> Bundle:
     """
     content = _read(directory, MANIFEST)
     manifest = parse_manifest(content)
-    files = {name: _read(directory, name) for name in manifest.files}
-    for name, recorded in manifest.files.items():
-        found = hashlib.sha256(files[name]).hexdigest()
-        if found != recorded:
-            size = f"{len(files[name])} bytes with sha256 {found[:12]}…"
-            raise BundleChecksumError(name, size, f"sha256 {recorded[:12]}…, as in the manifest")
-    golden = parse_golden(files[GOLDEN])
+    lazy = _LazyFiles(directory, manifest.files)
+    files: Mapping[str, bytes] = lazy
+    if audit:
+        files = {name: lazy.read_checked(name) for name in lazy}
+    golden = parse_golden(files[GOLDEN]) if audit else None
     engine = open_engine(manifest, files, n_threads=n_threads)
-    return Bundle(manifest, hashlib.sha256(content).hexdigest(), golden, engine)
+    return Bundle(manifest, sha256(content), lambda: golden or parse_golden(lazy[GOLDEN]), engine)
+
+
+class _LazyFiles(Mapping[str, bytes]):
+    """The other files of a bundle, each read, and compared with the manifest, when it is taken."""
+
+    def __init__(self, directory: str | os.PathLike[str], recorded: Mapping[str, str]) -> None:
+        self._directory = directory
+        self._recorded = recorded
+
+    def __getitem__(self, name: str) -> bytes:
+        if name == FOREST:  # whose engine compares it
+            return _read(self._directory, name)
+        return self.read_checked(name)
+
+    def read_checked(self, name: str) -> bytes:
+        """The content, once its sha256 is the recorded one.
+
+        Raises:
+            BundleFormatError: the file is missing or unreadable.
+            BundleChecksumError: the content is another.
+        """
+        content = _read(self._directory, name)
+        found, recorded = sha256(content), self._recorded[name]
+        if found != recorded:
+            size = f"{len(content)} bytes with sha256 {found[:12]}…"
+            raise BundleChecksumError(name, size, f"sha256 {recorded[:12]}…, as in the manifest")
+        return content
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._recorded
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._recorded)
+
+    def __len__(self) -> int:
+        return len(self._recorded)
 
 
 def check_replay(bundle: Bundle) -> None:
@@ -183,15 +236,18 @@ def check_replay(bundle: Bundle) -> None:
         raise BundleMismatchError(f"{GOLDEN}: {first.place}", first.observed, first.expected + more)
 
 
-def _read(directory: Path, name: str) -> bytes:
+def _read(directory: str | os.PathLike[str], name: str) -> bytes:
+    path = os.path.join(directory, name)  # noqa: PTH118  (pathlib is slow to load)
     try:
-        return (directory / name).read_bytes()
+        with open(path, "rb") as file:  # noqa: PTH123
+            return file.read()
     except FileNotFoundError as error:
-        where = "no such file" if directory.is_dir() else "no such directory"
-        raise BundleFormatError(str(directory / name), where, "a bundle's file") from error
+        is_there = os.path.isdir(directory)  # noqa: PTH112
+        where = "no such file" if is_there else "no such directory"
+        raise BundleFormatError(path, where, "a bundle's file") from error
     except OSError as error:
         observed = error.strerror or str(error)
-        raise BundleFormatError(str(directory / name), observed, "a readable file") from error
+        raise BundleFormatError(path, observed, "a readable file") from error
 
 
 def _complement(probabilities: Sequence[float]) -> "array[float]":

@@ -3,10 +3,10 @@
 import logging
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
-from model.errors import BundleVersionError
+from model.errors import BundleMismatchError, BundleVersionError
 from model.manifest import FOREST, MANIFEST, MODEL, Manifest, dotted
+from model.typed import Protocol
 
 _log = logging.getLogger(__name__)
 
@@ -51,10 +51,16 @@ def open_engine(manifest: Manifest, files: Mapping[str, bytes], *, n_threads: in
         BundleMismatchError: the model is not the one that the manifest describes.
     """
     if FOREST in files:
-        from model.forest_engine import ForestEngine, is_available
+        from model.forest_engine import ForestEngine, is_available, recorded_crc
 
         if is_available():
-            return ForestEngine(manifest, files[FOREST], n_threads=n_threads)
+            content = files[FOREST]
+            engine = ForestEngine(manifest, content, n_threads=n_threads)
+            if (found := recorded_crc(content)) != manifest.forest.crc32:
+                engine.close()
+                expected = f"{manifest.forest.crc32}, as in the manifest"
+                raise BundleMismatchError(FOREST, f"a file with CRC-32 {found}", expected)
+            return engine
         _log.info("this installation has no compiled kernel; XGBoost serves")
     # The library takes milliseconds to load that the kernel does without.
     from model.xgboost_engine import XGBoostEngine, library_version

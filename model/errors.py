@@ -5,7 +5,8 @@ table that somebody wants to make a bundle of. Texts name place, observed, expec
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from model.typed import NamedTuple
 
 MAX_FAULTS = 20
 """How many faults of one request are listed; the rest are counted."""
@@ -49,8 +50,7 @@ class SourceError(Exception):
     """A model file or a table that cannot become a bundle; the text says what and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """One thing wrong with a request.
 
     Attributes:

@@ -4,18 +4,16 @@ Columns are matched by name. A missing value (JSON null) is NaN in the matrix; n
 NaN, infinities, and numbers that float32 cannot hold are refused.
 """
 
-import difflib
 import json
 import math
 import re
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
 
 from model.errors import MAX_FAULTS, Fault, InputError, describe, input_error, shorten
 from model.manifest import Feature, Policy, Scalar, category_type
+from model.typed import Any, NamedTuple
 
 FLOAT32_MAX = 3.4028234663852886e38
 """The largest finite float32. Source: IEEE 754 binary32."""
@@ -29,8 +27,7 @@ _PLAIN = re.compile(r"\w+")
 _MAX_NAMES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """Rows as lists under one list of column names (pandas' *split* form, CSV).
 
     Attributes:
@@ -49,8 +46,7 @@ class Table:
     textual: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Matrix:
+class Matrix(NamedTuple):
     """Rows that were encoded already; see `model.rows`.
 
     Attributes:
@@ -89,8 +85,7 @@ class _Faults:
             raise InputError(self._first, self._total)
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
+class _Column(NamedTuple):
     """How one feature's values become float32."""
 
     name: str
@@ -231,7 +226,9 @@ class FeatureEncoder:
     ) -> None:
         expected = "a feature of the model"
         if faults.listing:
-            # Comparing names is slow; only a fault that will be listed is worth it.
+            # Comparing names is slow; only a fault that will be listed is worth it, or the import.
+            import difflib
+
             close = difflib.get_close_matches(shorten(name), self._names, n=1)
             expected += f" (did you mean {close[0]!r}?)" if close else f" ({self._some_names()})"
         faults.add("unknown_feature", place, observed, expected)

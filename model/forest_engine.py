@@ -7,10 +7,10 @@ import json
 import zlib
 from array import array
 from collections.abc import Sequence
-from typing import Any
 
 from model.errors import BundleChecksumError, BundleFormatError, BundleMismatchError
 from model.manifest import FOREST, Manifest
+from model.typed import Any
 
 try:
     from model import _forest
@@ -100,6 +100,11 @@ class ForestEngine:
     def close(self) -> None:
         """See `Engine.close`; a prediction that is under way ends well."""
         self._forest = None
+
+
+def recorded_crc(content: bytes) -> str:
+    """The checksum in the header of a forest file, in 8 hexadecimal digits."""
+    return f"{int.from_bytes(content[CRC_OFFSET : CRC_OFFSET + 4], 'little'):08x}"
 
 
 def _check_crc(content: bytes) -> None:

@@ -3,18 +3,16 @@
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from model.errors import BundleFormatError, describe
 from model.manifest import GOLDEN, Scalar, is_finite_number
+from model.typed import Any, NamedTuple
 
 RELATIVE_TOLERANCE = 1e-6
 """How far a prediction may be off on another architecture than the one that recorded it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoldenRow:
+class GoldenRow(NamedTuple):
     """One row of the user's data with the original model's answer.
 
     Attributes:
@@ -88,8 +86,7 @@ def _to_golden(fields: Mapping[str, Any], place: str) -> GoldenRow:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """One value that is not as recorded: where, what came, what was recorded."""
 
     place: str

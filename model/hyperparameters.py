@@ -6,10 +6,10 @@ Apart from `model.train`, so that a command shows its help without loading what 
 import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 from model.errors import SourceError, describe
 from model.manifest import Policy
+from model.typed import Literal, get_args
 
 TaskChoice = Literal["auto", "classification", "regression"]
 

@@ -12,7 +12,6 @@ import platform
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import xgboost
 from model.bundle import check_replay, open_bundle
 from model.errors import SourceError
 from model.forest import UnsupportedForestError, encode_forest
-from model.forest_engine import ForestEngine, is_available
+from model.forest_engine import ForestEngine, is_available, recorded_crc
 from model.golden import GoldenRow, encode_golden
 from model.manifest import (
     FOREST,
@@ -125,7 +124,7 @@ def pack(  # noqa: PLR0913  (a bundle is described by this much; all but four ha
     forest, compact = _forest(manifest, booster, files[MODEL])
     if compact is not None:
         files[FOREST] = compact
-    manifest = replace(manifest, files=_digests(files), forest=forest)
+    manifest = manifest._replace(files=_digests(files), forest=forest)
     return _write(out, {MANIFEST: encode_manifest(manifest), **files})
 
 
@@ -328,7 +327,7 @@ def _forest(
         )
     if difference:
         return Forest(refusal=f"it does not predict what XGBoost predicts: {difference}"), None
-    return Forest(proved_rows=rows), compact
+    return Forest(proved_rows=rows, crc32=recorded_crc(compact)), compact
 
 
 def _write(out: Path, files: Mapping[str, bytes]) -> Path:

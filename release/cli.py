@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,10 +24,11 @@ from model.bundle import Bundle, open_bundle
 from model.errors import BundleError, SourceError
 from model.golden import GoldenRow
 from model.hyperparameters import add_arguments, add_policies
-from model.manifest import MANIFEST, parse_manifest
+from model.manifest import MANIFEST, manifest_fields, parse_manifest
 from nucleus.errors import DeviceError, RecipeError
 from release.device import add_device
 from release.errors import CommandError
+from release.image import add_image
 from release.request import add_request, request
 
 _TARGETS = "in-process, rie (the emulator), http://HOST:PORT, or lambda:NAME"
@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=_port, help="(default: a free one)")
     _add_invoke(command("invoke", _invoke, "send an event or rows, and print the answer"))
     _add_validate(command("validate", _validate, "replay the golden rows and report what differs"))
+    add_image(command("image", None, "the image that is both Lambda and component"))
     add_device(command("device", None, "a Greengrass core device on this machine"))
     add_request(command("request", request, "send rows over pub/sub, as a consumer component does"))
     return parser
@@ -224,7 +225,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
     with contextlib.closing(open_bundle(arguments.bundle)) as bundle:
         if arguments.json:
-            fields = {**asdict(bundle.manifest), "digest": bundle.digest}
+            fields = {**manifest_fields(bundle.manifest), "digest": bundle.digest}
             print(json.dumps({**fields, "golden_rows": len(bundle.golden)}, indent=2))
         else:
             show_bundle(bundle, Console())

@@ -21,6 +21,13 @@ from model.golden import GoldenRow, encode_golden
 from model.manifest import Manifest, Scalar
 from model.pack import pack
 from model.tables import to_records, with_kinds
+from tests.skips import (  # noqa: F401  (pytest finds its hooks here)
+    HAS_KERNEL,
+    pytest_configure,
+    pytest_make_collect_report,
+    pytest_runtest_makereport,
+    pytest_runtest_setup,
+)
 
 # A red run says something about the commit: the same examples every time.
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=50)
@@ -31,6 +38,10 @@ Row = dict[str, Any]
 CULTIVARS = ("barolo", "grignolino", "barbera")
 DIAGNOSES = ("malignant", "benign")
 ANSWERS = ("no", "yes")
+
+COMPACT = ["model.forest"] if HAS_KERNEL else []
+BUNDLE_FILES = ["golden.jsonl", "manifest.json", *COMPACT, "model.ubj"]
+"""Of what is packed here: the compact form is there where a kernel could prove it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +211,7 @@ def without_forest(directory: Path) -> Path:
 
     def change(fields: dict[str, Any]) -> None:
         fields["files"].pop("model.forest", None)
-        fields["forest"] = {"proved_rows": 0, "refusal": "taken out"}
+        fields["forest"] = {"proved_rows": 0, "refusal": "taken out", "crc32": ""}
 
     change_manifest(directory, change)
     return directory
@@ -210,7 +221,13 @@ def replace_file(directory: Path, name: str, content: bytes) -> None:
     """Writes a file and its checksum, so that what parses the file is reached."""
     (directory / name).write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
-    change_manifest(directory, lambda fields: fields["files"].update({name: digest}))
+
+    def change(fields: dict[str, Any]) -> None:
+        fields["files"][name] = digest
+        if name == "model.forest":
+            fields["forest"]["crc32"] = content[12:16][::-1].hex()
+
+    change_manifest(directory, change)
 
 
 def with_golden(packed: Packed, folder: Path, change: Callable[[list[GoldenRow]], object]) -> Path:

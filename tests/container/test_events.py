@@ -1,6 +1,5 @@
 import base64
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -455,8 +454,8 @@ def test_reply_with_labels_that_are_escaped_stays_under_its_bytes(
     binary: Packed, letter: str, top_k: int | None
 ) -> None:
     """An HTTP answer holds JSON text inside JSON text, where a letter may take seven bytes."""
-    manifest = replace(binary.manifest, labels=("a", letter * 60))
-    _check_estimate(Bundle(manifest, "digest", [], binary.bundle._engine), top_k)
+    manifest = binary.manifest._replace(labels=("a", letter * 60))
+    _check_estimate(Bundle(manifest, "digest", list, binary.bundle._engine), top_k)
 
 
 def _check_estimate(bundle: Bundle, top_k: int | None) -> None:

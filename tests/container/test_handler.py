@@ -540,7 +540,7 @@ class FailingEngine:
 
 
 def failing(packed: Packed, error: Exception) -> Answer:
-    return make_handler(Bundle(packed.manifest, "digest", [], FailingEngine(error)), Settings())
+    return make_handler(Bundle(packed.manifest, "digest", list, FailingEngine(error)), Settings())
 
 
 _INTERNAL = {
@@ -628,7 +628,7 @@ class CountingEngine:
 
 def counting(packed: Packed, max_rows: int = 10_000) -> tuple[BundleHandler, CountingEngine]:
     engine = CountingEngine(packed.bundle._engine)
-    bundle = Bundle(packed.manifest, "digest", [], engine)
+    bundle = Bundle(packed.manifest, "digest", list, engine)
     return make_handler(bundle, Settings(max_rows=max_rows)), engine
 
 

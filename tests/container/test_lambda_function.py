@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,17 @@ KEPT_OUT = [
 ]
 """What the image has no room or no time for, and the serving path must not import."""
 
+SLOW = ["typing", "dataclasses", "inspect", "pathlib", "hashlib", "datetime", "csv", "base64"]
+"""Of the standard library: what would double what we add to a cold start."""
 
-def run(code: str, bundle: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+
+def run(
+    code: str, bundle: Path, *, flags: Sequence[str] = (), **environment: str
+) -> "subprocess.CompletedProcess[str]":
     """Runs Python code with the bundle in the environment, as Lambda starts a function."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EDGEXGB_", "AWS_"))}
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, *flags, "-c", code],
         cwd=ROOT,
         env={**inherited, "EDGEXGB_BUNDLE": str(bundle), **environment},
         capture_output=True,
@@ -43,9 +49,11 @@ def run(code: str, bundle: Path, **environment: str) -> "subprocess.CompletedPro
     )
 
 
-def report(code: str, bundle: Path, **environment: str) -> tuple[Any, list[dict[str, Any]]]:
+def report(
+    code: str, bundle: Path, *, flags: Sequence[str] = (), **environment: str
+) -> tuple[Any, list[dict[str, Any]]]:
     """What the code printed last, as JSON, and the log lines before it."""
-    done = run(code, bundle, **environment)
+    done = run(code, bundle, flags=flags, **environment)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     *log, last = done.stdout.splitlines()
@@ -68,6 +76,20 @@ def test_serving_imports_no_data_science_though_it_is_installed(mixed: Packed) -
     assert bits(answer["body"]["probabilities"]) == bits(probabilities)
     assert sorted(set(KEPT_OUT) & set(modules)) == []
     assert "model" in modules
+
+
+@pytest.mark.kernel
+def test_cold_start_loads_no_slow_module_of_the_standard_library(mixed: Packed) -> None:
+    """Isolated, since the environment's own start-up files load some of them."""
+    code = (
+        "import json, sys\n"
+        "sys.path.insert(0, '.')\n"
+        "from container.lambda_function import handler\n"
+        f"answer = handler({json.dumps(mixed.rows).encode()!r}, None)\n"
+        f"print(json.dumps([answer['statusCode'], [it for it in {SLOW} if it in sys.modules]]))\n"
+    )
+    found, _ = report(code, mixed.directory, flags=["-I", "-S"])
+    assert found == [200, []]
 
 
 def test_opened_bundle_is_logged_as_json(multiclass: Packed) -> None:
@@ -114,14 +136,15 @@ def test_internal_error_is_logged_as_one_line_with_its_traceback(regression: Pac
     assert "Error: " in line["exception"].splitlines()[-1]
 
 
+def remove_the_models(directory: Path) -> None:
+    for name in ("model.ubj", "model.forest"):
+        (directory / name).unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (lambda directory: (directory / "model.ubj").unlink(), "model.ubj: got no such file"),
-        (
-            lambda directory: (directory / "golden.jsonl").write_bytes(b""),
-            "golden.jsonl: got 0 bytes",
-        ),
+        (remove_the_models, ": got no such file"),
         (
             lambda directory: (directory / "manifest.json").write_bytes(b"{"),
             "manifest.json: got text",

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +122,7 @@ def test_bundle_that_cannot_reproduce_its_predictions_never_runs(
     """The gate: the deployment fails, and the device goes back to what it had."""
 
     def change(rows: list[Any]) -> None:
-        rows[3] = replace(rows[3], prediction=float(rows[3].prediction) + 1.0)
+        rows[3] = rows[3]._replace(prediction=float(rows[3].prediction) + 1.0)
 
     bundle = with_golden(regression, tmp_path, change)
     with served(CLASSIC) as device:

@@ -1,7 +1,6 @@
 """The short way of plain events against the general one: nobody can tell which was taken."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,11 +22,6 @@ MIXED = (
     Feature(name="active", kind="bool"),
     Feature(name="count", kind="int"),
     Feature(name="size", kind="float"),
-)
-
-needs_extension = pytest.mark.skipif(
-    make_scanner(MIXED, absent_field="error") is None,
-    reason="the extension model._rows is not built here",
 )
 
 
@@ -73,7 +67,7 @@ def test_events_together_are_answered_as_in_general(mixed: Packed, events: list[
     assert all(pair[0] == pair[1] for pair in pairs if "deadline_exceeded" not in pair[1])
 
 
-@needs_extension
+@pytest.mark.kernel
 def test_plain_event_takes_the_short_way(mixed: Packed) -> None:
     """Else the other comparisons here would say nothing."""
     scanner = make_scanner(mixed.manifest.features, absent_field=mixed.manifest.absent_field)
@@ -110,8 +104,8 @@ def test_reply_is_written_as_json_writes_it(
 def test_reply_with_an_odd_label_is_written_as_json_writes_it(binary: Packed) -> None:
     """1 and 1.0 are two labels, though one key; and text may need escapes."""
     for labels in ((1, 1.0), ('"', "ü"), (True, False)):
-        manifest = replace(binary.manifest, labels=labels)
-        bundle = Bundle(manifest, "digest", [], binary.bundle._engine)
+        manifest = binary.manifest._replace(labels=labels)
+        bundle = Bundle(manifest, "digest", list, binary.bundle._engine)
         event = json.dumps(list(binary.rows)).encode()
         response = make_handler(bundle, Settings())(event)
         assert {str(it) for it in response["body"]["predictions"]} == {str(it) for it in labels}

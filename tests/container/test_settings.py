@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from container.settings import LAMBDA_PAYLOAD_BYTES, Settings, SettingsError, read_settings
@@ -8,7 +6,7 @@ from container.settings import LAMBDA_PAYLOAD_BYTES, Settings, SettingsError, re
 def test_empty_environment_gives_the_defaults() -> None:
     """An image works without a single variable."""
     assert read_settings({}) == Settings(
-        bundle=Path("/opt/bundle"),
+        bundle="/opt/bundle",
         max_rows=10_000,
         max_request_bytes=6_291_456,
         max_reply_bytes=6_291_456,
@@ -30,7 +28,7 @@ def test_each_variable_sets_its_field() -> None:
         "PATH": "/bin",
     }
     assert read_settings(environment) == Settings(
-        bundle=Path("/data/wine"),
+        bundle="/data/wine",
         max_rows=5,
         max_request_bytes=1000,
         max_reply_bytes=2000,

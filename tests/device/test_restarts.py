@@ -1,7 +1,6 @@
 """Whatever is killed, all answers again within seconds, and nothing is left behind."""
 
 import contextlib
-import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -59,7 +58,8 @@ def test_a_device_killed_in_traffic_answers_again_once_it_is_started(
         device.start()
 
     disturb(device, mixed, kill)
-    assert not old.is_running()
+    # Whoever is now its parent may not have waited for it yet.
+    assert not old.is_running() or old.status() == psutil.STATUS_ZOMBIE
     assert_no_more_than(device, INFERENCE)
     device.stop()
     assert device.processes() == []
@@ -165,7 +165,7 @@ def test_a_bundle_whose_golden_rows_differ_never_runs(
 
     def change(rows: list[GoldenRow]) -> None:
         other = {"no": "yes", "yes": "no"}
-        rows[3] = dataclasses.replace(rows[3], prediction=other[str(rows[3].prediction)])
+        rows[3] = rows[3]._replace(prediction=other[str(rows[3].prediction)])
 
     device = begin(bundle=with_golden(mixed, tmp_path, change))
     assert device.component()["state"] == "BROKEN"

@@ -5,7 +5,6 @@ from array import array
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from model.features import Table
 from model.golden import encode_golden, parse_golden
 from tests.conftest import (
     ANSWERS,
+    BUNDLE_FILES,
     CULTIVARS,
     DIAGNOSES,
     Packed,
@@ -156,7 +156,7 @@ def test_equal_probabilities_say_the_first_label(multiclass: Packed) -> None:
         def close(self) -> None:
             pass
 
-    bundle = Bundle(multiclass.manifest, "digest", [], Undecided())
+    bundle = Bundle(multiclass.manifest, "digest", list, Undecided())
     assert bundle.predict(multiclass.rows[:1]).predictions == ["grignolino"]
 
 
@@ -173,7 +173,7 @@ def test_output_that_json_cannot_hold_is_an_error(regression: Packed, output: fl
         def close(self) -> None:
             pass
 
-    bundle = Bundle(regression.manifest, "digest", [], Overflowing())
+    bundle = Bundle(regression.manifest, "digest", list, Overflowing())
     with pytest.raises(ArithmeticError) as caught:
         bundle.predict(regression.rows[:2])
     text = "the model's output: got a NaN or infinity, expected numbers"
@@ -317,7 +317,9 @@ def test_absent_directory_is_refused(tmp_path: Path) -> None:
 
 
 FORMAT_1 = Path(__file__).parents[1] / "data" / "bundles" / "format-1"
-FILES = ["manifest.json", "model.ubj", "model.forest", "golden.jsonl"]
+FOREST = pytest.param("model.forest", marks=pytest.mark.kernel)
+"""A file that only a bundle packed with the kernel has."""
+FILES = ["manifest.json", "model.ubj", FOREST, "golden.jsonl"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -351,7 +353,7 @@ _CUTS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("cut", _CUTS)
-@pytest.mark.parametrize("name", ["model.ubj", "model.forest", "golden.jsonl"])
+@pytest.mark.parametrize("name", ["model.ubj", FOREST, "golden.jsonl"])
 def test_file_of_another_length_is_refused(
     multiclass: Packed, tmp_path: Path, name: str, cut: str
 ) -> None:
@@ -380,7 +382,7 @@ def test_truncated_manifest_is_refused(multiclass: Packed, tmp_path: Path, cut: 
 
 
 @pytest.mark.parametrize("part", range(10))
-@pytest.mark.parametrize("name", ["model.ubj", "model.forest", "golden.jsonl"])
+@pytest.mark.parametrize("name", ["model.ubj", FOREST, "golden.jsonl"])
 def test_flipped_byte_anywhere_in_a_file_is_refused(
     multiclass: Packed, tmp_path: Path, name: str, part: int
 ) -> None:
@@ -406,7 +408,8 @@ def test_flipped_byte_anywhere_in_the_manifest_raises_nothing_but_bundle_errors(
     try:
         bundle = open_bundle(path.parent)
     except BundleError as error:
-        assert error.file.split(":")[0] in FILES or error.file.startswith(str(path.parent))
+        names = {"manifest.json", *BUNDLE_FILES}
+        assert error.file.split(":")[0] in names or error.file.startswith(str(path.parent))
     else:
         changed = bundle.manifest
         assert changed.features[0].name == mixed.manifest.features[0].name
@@ -512,6 +515,7 @@ def test_manifest_that_contradicts_the_model_is_refused(
     assert str(refusal(directory, kind)) == wanted
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -621,7 +625,7 @@ def test_mutated_golden_rows_raise_nothing_but_bundle_errors(
     mixed: Packed, scratch: Path, mutation: tuple[float, bytes, int]
 ) -> None:
     """A golden row that cannot even be predicted is a mismatch of the bundle too."""
-    for name in FILES:
+    for name in BUNDLE_FILES:
         (scratch / name).write_bytes((mixed.directory / name).read_bytes())
     content = (mixed.directory / "golden.jsonl").read_bytes()
     replace_file(scratch, "golden.jsonl", mutate(content, mutation))
@@ -648,8 +652,8 @@ def test_prediction_that_is_not_as_recorded_is_named(regression: Packed, tmp_pat
     moved = math.nextafter(recorded[3], math.inf)
 
     def change(rows: list[Any]) -> None:
-        rows[3] = replace(rows[3], prediction=moved)
-        rows[5] = replace(rows[5], prediction=0.0)
+        rows[3] = rows[3]._replace(prediction=moved)
+        rows[5] = rows[5]._replace(prediction=0.0)
 
     bundle = open_bundle(with_golden(regression, tmp_path, change))
     assert [found.place for found in bundle.replay()] == ["row 3.prediction", "row 5.prediction"]
@@ -670,7 +674,7 @@ def test_probability_that_is_not_as_recorded_is_named(binary: Packed, tmp_path: 
     moved = (first, math.nextafter(second, 2))
 
     def change(rows: list[Any]) -> None:
-        rows[0] = replace(rows[0], probabilities=moved)
+        rows[0] = rows[0]._replace(probabilities=moved)
 
     bundle = open_bundle(with_golden(binary, tmp_path, change))
     assert [str(found) for found in bundle.replay()] == [
@@ -687,8 +691,8 @@ def test_other_architecture_replays_within_the_tolerance(
     assert isinstance(recorded, float)
 
     def change(rows: list[Any]) -> None:
-        rows[3] = replace(rows[3], prediction=recorded * (1 + 5e-7))
-        rows[5] = replace(rows[5], prediction=recorded * 2)
+        rows[3] = rows[3]._replace(prediction=recorded * (1 + 5e-7))
+        rows[5] = rows[5]._replace(prediction=recorded * 2)
 
     directory = copy_bundle(regression, tmp_path)
     rows = list(regression.bundle.golden)
@@ -716,10 +720,64 @@ def test_golden_row_that_the_model_does_not_take_is_a_mismatch(
 
     def change(rows: list[Any]) -> None:
         whole = row if text == "missing_feature" else {**mixed.rows[0], **row}
-        rows[0] = replace(rows[0], row=whole)
+        rows[0] = rows[0]._replace(row=whole)
 
     bundle = open_bundle(with_golden(mixed, tmp_path, change))
     with pytest.raises(BundleMismatchError) as caught:
         check_replay(bundle)
     assert caught.value.file.startswith("golden.jsonl")
     bundle.close()
+
+
+# --- without the audit ----------------------------------------------------------------------------
+
+
+def test_unaudited_bundle_reads_golden_rows_when_asked_and_checks_them_then(
+    regression: Packed, tmp_path: Path
+) -> None:
+    """A cold start leaves them unread; whoever wants them gets good ones, or an error."""
+    directory = copy_bundle(regression, tmp_path)
+    assert open_bundle(directory, audit=False).golden == regression.bundle.golden
+    with (directory / "golden.jsonl").open("ab") as file:
+        file.write(b" ")
+    bundle = open_bundle(directory, audit=False)
+    with pytest.raises(BundleChecksumError, match=r"golden\.jsonl: got .* bytes with sha256"):
+        _ = bundle.golden
+    with pytest.raises(BundleChecksumError, match=r"golden\.jsonl: got .* bytes with sha256"):
+        open_bundle(directory)
+
+
+def test_unaudited_bundle_without_a_forest_still_compares_the_model(
+    regression: Packed, tmp_path: Path
+) -> None:
+    """Whatever is read is compared: here the file that XGBoost is about to load."""
+    directory = without_forest(copy_bundle(regression, tmp_path))
+    with (directory / "model.ubj").open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(BundleChecksumError, match=r"model\.ubj: got"):
+        open_bundle(directory, audit=False)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("part", range(20))
+def test_flipped_byte_anywhere_in_the_forest_is_refused_without_the_audit(
+    mixed: Packed, tmp_path: Path, part: int
+) -> None:
+    """By its CRC-32, or by what its header says."""
+    path = copy_bundle(mixed, tmp_path) / "model.forest"
+    content = bytearray(path.read_bytes())
+    content[part * (len(content) - 1) // 19] ^= 0x10
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=r"^model\.forest: "):
+        open_bundle(path.parent, audit=False)
+
+
+@pytest.mark.kernel
+def test_forest_of_another_bundle_is_refused_without_the_audit(
+    regression: Packed, tmp_path: Path
+) -> None:
+    """Also one that is intact, and of the same features and rounds: the manifest names the file."""
+    directory = copy_bundle(regression, tmp_path)
+    change_manifest(directory, lambda fields: fields["forest"].update(crc32="0123abcd"))
+    with pytest.raises(BundleMismatchError, match=r"CRC-32 .*, expected 0123abcd, as in the manif"):
+        open_bundle(directory, audit=False)

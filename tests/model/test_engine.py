@@ -1,10 +1,10 @@
 from array import array
-from dataclasses import replace
 
 import pytest
 
 from model.engine import open_engine
 from model.errors import BundleFormatError, BundleMismatchError, BundleVersionError
+from model.forest import encode_forest
 from model.forest_engine import ForestEngine
 from model.xgboost_engine import XGBoostEngine, library_version
 from tests.conftest import Packed, bits
@@ -15,9 +15,10 @@ def files_of(packed: Packed) -> dict[str, bytes]:
     return {name: (packed.directory / name).read_bytes() for name in packed.manifest.files}
 
 
+@pytest.mark.kernel
 def test_forest_serves_where_there_is_one(regression: Packed) -> None:
     """And XGBoost is not asked, not even whether it is new enough."""
-    manifest = replace(regression.manifest, xgboost_version=(99, 0, 0))
+    manifest = regression.manifest._replace(xgboost_version=(99, 0, 0))
     engine = open_engine(manifest, files_of(regression), n_threads=1)
     assert type(engine) is ForestEngine
     engine.close()
@@ -29,7 +30,8 @@ def test_xgboost_serves_without_a_kernel(
     """Where no compiler was, nothing else changes; the log says so."""
     caplog.set_level("INFO", "model.engine")
     monkeypatch.setattr("model.forest_engine._forest", None)
-    engine = open_engine(regression.manifest, files_of(regression), n_threads=1)
+    files = {**files_of(regression), "model.forest": encode_forest(regression.model)}
+    engine = open_engine(regression.manifest, files, n_threads=1)
     assert type(engine) is XGBoostEngine
     engine.close()
     assert caplog.messages == ["this installation has no compiled kernel; XGBoost serves"]
@@ -53,7 +55,7 @@ def test_model_of_a_newer_library_is_refused(
     """An older library would load it without complaint and predict wrong numbers."""
     runtime = library_version()
     newer = (runtime[0] + bump[0], runtime[1] + bump[1], runtime[2] + bump[2])
-    manifest = replace(regression.manifest, xgboost_version=newer)
+    manifest = regression.manifest._replace(xgboost_version=newer)
     with pytest.raises(BundleVersionError) as caught:
         open_engine(manifest, {"model.ubj": regression.model}, n_threads=1)
     assert str(caught.value) == (
@@ -68,13 +70,13 @@ def test_model_of_an_older_or_the_same_library_is_opened(
     regression: Packed, version: tuple[int, int, int]
 ) -> None:
     """XGBoost reads what its older releases wrote."""
-    manifest = replace(regression.manifest, xgboost_version=version)
+    manifest = regression.manifest._replace(xgboost_version=version)
     open_engine(manifest, {"model.ubj": regression.model}, n_threads=1).close()
 
 
 def test_version_is_audited_before_the_model_is_read(regression: Packed) -> None:
     """A file of the future need not even parse to be refused for the right reason."""
-    manifest = replace(regression.manifest, xgboost_version=(99, 0, 0))
+    manifest = regression.manifest._replace(xgboost_version=(99, 0, 0))
     with pytest.raises(BundleVersionError):
         open_engine(manifest, {"model.ubj": b"a format of the future"}, n_threads=1)
 

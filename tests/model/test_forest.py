@@ -23,7 +23,7 @@ from tests.model.forest_models import (
     to_matrix,
 )
 
-pytestmark = pytest.mark.skipif(not is_available(), reason="no C compiler built the kernel")
+pytestmark = pytest.mark.kernel
 
 if is_available():
     from model import _forest

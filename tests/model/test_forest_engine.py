@@ -7,7 +7,6 @@ import zlib
 from array import array
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from model.xgboost_engine import XGBoostEngine
 from tests.conftest import Packed, bits
 from tests.model.forest_models import Tree, model_bytes, to_matrix
 
-pytestmark = pytest.mark.skipif(not is_available(), reason="no C compiler built the kernel")
+pytestmark = pytest.mark.kernel
 
 if is_available():
     from model import _forest
@@ -258,7 +257,7 @@ def test_transform_of_another_objective_is_refused(binary: Packed) -> None:
 
 def test_another_number_of_classes_is_a_mismatch(multiclass: Packed) -> None:
     """Each label belongs to one output."""
-    packed = replace(multiclass.manifest, labels=("a", "b"))
+    packed = multiclass.manifest._replace(labels=("a", "b"))
     with pytest.raises(
         BundleMismatchError, match=r"classes: got 3, expected 2, as in the manifest"
     ):
@@ -268,7 +267,7 @@ def test_another_number_of_classes_is_a_mismatch(multiclass: Packed) -> None:
 @pytest.mark.parametrize("tree_range", [(0, 3), (0, 5), (1, 4)])
 def test_another_tree_range_is_a_mismatch(multiclass: Packed, tree_range: tuple[int, int]) -> None:
     """A forest holds exactly the trees that are used."""
-    manifest = replace(multiclass.manifest, tree_range=tree_range)
+    manifest = multiclass.manifest._replace(tree_range=tree_range)
     with pytest.raises(BundleMismatchError) as caught:
         ForestEngine(manifest, encode_forest(multiclass.model), n_threads=1)
     begin, end = tree_range

@@ -1,7 +1,6 @@
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -24,6 +23,7 @@ from model.manifest import (
     encode_manifest,
     parse_manifest,
 )
+from model.typed import get_args
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -524,7 +524,7 @@ def test_category_type_is_what_a_request_has_to_use(category: Scalar, words: str
 def test_categories_of_a_good_feature_pass() -> None:
     """A check that always raised would be noticed here."""
     check_categories(MANIFEST.features[1], "features[1]")
-    check_categories(replace(MANIFEST.features[1], categories=(1, 2.5)), "features[1]")
+    check_categories(MANIFEST.features[1]._replace(categories=(1, 2.5)), "features[1]")
 
 
 def test_version_is_written_with_dots() -> None:

@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from model.engine import Engine
 from model.forest_engine import ForestEngine
@@ -59,6 +60,7 @@ def test_thresholds_are_those_of_numeric_splits(mixed: Packed) -> None:
     assert [len(values) for values in found[:2]] == [0, 0]
 
 
+@pytest.mark.kernel
 def test_proof_hits_each_threshold_and_a_float_to_each_side(regression: Packed) -> None:
     """Missing values, zero of both signs and the largest floats are among the rows as well."""
     reference, candidate = engines(regression)
@@ -79,6 +81,7 @@ def test_proof_hits_each_threshold_and_a_float_to_each_side(regression: Packed) 
     assert np.isnan(rows).all(axis=1).any()
 
 
+@pytest.mark.kernel
 def test_proof_has_categories_beyond_the_last(mixed: Packed) -> None:
     """And each that there is."""
     reference, candidate = engines(mixed)
@@ -91,6 +94,7 @@ def test_proof_has_categories_beyond_the_last(mixed: Packed) -> None:
     assert set(rows[~np.isnan(rows[:, 0]), 0]) == {0.0, 1.0, 2.0, 3.0, 4.0, 5.0}
 
 
+@pytest.mark.kernel
 def test_one_bit_in_one_row_is_found_and_named(multiclass: Packed) -> None:
     """In the first batch, in the few rows tried again, and in the last batch."""
     for spoil_at in (0, 4_100, 19_000):

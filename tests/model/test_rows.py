@@ -15,8 +15,7 @@ from model.manifest import Feature, Policy
 from model.rows import RowScanner, make_scanner, write_numbers
 from tests.model.event_texts import BROKEN_NUMBERS, FIELDS, NUMBERS, OTHER_VALUES, event_texts
 
-if module._rows is None:
-    pytest.skip("the extension model._rows is not built here", allow_module_level=True)
+pytestmark = pytest.mark.kernel
 
 SIZE = Feature(name="size", kind="float")
 COUNT = Feature(name="größe", kind="int")

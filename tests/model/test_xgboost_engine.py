@@ -3,7 +3,6 @@ import sys
 from array import array
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +45,10 @@ def booster_bytes(booster: xgboost.Booster) -> bytes:
 def renamed(manifest: Manifest, **names: str) -> Manifest:
     """The manifest with other names of its features."""
     features = tuple(
-        replace(feature, name=names.get(feature.name, feature.name))
+        feature._replace(name=names.get(feature.name, feature.name))
         for feature in manifest.features
     )
-    return replace(manifest, features=features)
+    return manifest._replace(features=features)
 
 
 # --- predictions ----------------------------------------------------------------------------------
@@ -86,7 +85,7 @@ def test_earlier_outputs_survive_later_predictions(
 
 def test_tree_range_of_the_manifest_is_what_predicts(regression: Packed) -> None:
     """Fewer rounds than the file has give the predictions of these rounds."""
-    manifest = replace(regression.manifest, tree_range=(1, 3))
+    manifest = regression.manifest._replace(tree_range=(1, 3))
     engine = XGBoostEngine(manifest, regression.model, n_threads=1)
     found = engine.predict(matrix_of(regression), len(regression.frame))
     booster = regression.estimator.get_booster()
@@ -209,7 +208,7 @@ def test_renamed_feature_is_a_mismatch(multiclass: Packed) -> None:
 def test_reordered_features_are_a_mismatch(multiclass: Packed) -> None:
     """Two columns that changed places would give plausible wrong numbers."""
     features = multiclass.manifest.features
-    swapped = replace(multiclass.manifest, features=(features[1], features[0], *features[2:]))
+    swapped = multiclass.manifest._replace(features=(features[1], features[0], *features[2:]))
     assert mismatch(swapped, multiclass.model) == (
         "model.ubj: features: got 'alcohol' at place 0, expected 'malic_acid', as in the manifest"
     )
@@ -217,7 +216,7 @@ def test_reordered_features_are_a_mismatch(multiclass: Packed) -> None:
 
 def test_another_number_of_features_is_a_mismatch(multiclass: Packed) -> None:
     """A row of another length would be read beyond its end."""
-    fewer = replace(multiclass.manifest, features=multiclass.manifest.features[:-1])
+    fewer = multiclass.manifest._replace(features=multiclass.manifest.features[:-1])
     assert mismatch(fewer, multiclass.model) == (
         "model.ubj: features: got 13, expected 12, as in the manifest"
     )
@@ -239,10 +238,10 @@ def test_feature_of_another_kind_is_a_mismatch(
     def changed(feature: Feature) -> Feature:
         categories = ("a",) if kind == "categorical" else ()
         wanted = feature.name == name
-        return replace(feature, kind=kind, categories=categories) if wanted else feature
+        return feature._replace(kind=kind, categories=categories) if wanted else feature
 
     features = tuple(changed(feature) for feature in mixed.manifest.features)
-    found = mismatch(replace(mixed.manifest, features=features), mixed.model)
+    found = mismatch(mixed.manifest._replace(features=features), mixed.model)
     assert found == f"model.ubj: {text}, as in the manifest"
 
 
@@ -269,7 +268,7 @@ def test_feature_name_that_is_no_utf8_is_refused(multiclass: Packed) -> None:
 @pytest.mark.parametrize("objective", ["multi:softmax", "reg:squarederror", ""])
 def test_another_objective_is_a_mismatch(multiclass: Packed, objective: str) -> None:
     """The objective decides what an output means."""
-    text = mismatch(replace(multiclass.manifest, objective=objective), multiclass.model)
+    text = mismatch(multiclass.manifest._replace(objective=objective), multiclass.model)
     assert text == (
         f"model.ubj: objective: got 'multi:softprob', expected '{objective}', as in the manifest"
     )
@@ -288,7 +287,7 @@ def test_another_number_of_classes_is_a_mismatch(
     multiclass: Packed, task: Task, labels: tuple[str, ...], expected: int
 ) -> None:
     """Each label belongs to one output of the model."""
-    manifest = replace(multiclass.manifest, task=task, labels=labels)
+    manifest = multiclass.manifest._replace(task=task, labels=labels)
     assert mismatch(manifest, multiclass.model) == (
         f"model.ubj: classes: got 3, expected {expected}, as in the manifest"
     )
@@ -297,7 +296,7 @@ def test_another_number_of_classes_is_a_mismatch(
 @pytest.mark.parametrize("end", [5, 10**30])
 def test_tree_range_beyond_the_model_is_a_mismatch(multiclass: Packed, end: int) -> None:
     """Rounds that a file lost would otherwise be missing without a sign."""
-    text = mismatch(replace(multiclass.manifest, tree_range=(0, end)), multiclass.model)
+    text = mismatch(multiclass.manifest._replace(tree_range=(0, end)), multiclass.model)
     assert text == (
         f"model.ubj: boosting rounds: got 4, expected {end} at least, as in the manifest"
     )

@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +121,7 @@ def test_validate_of_a_wrong_bundle_names_row_got_and_expected(
     assert isinstance(real, float)
 
     def change(rows: list[GoldenRow]) -> None:
-        rows[5] = replace(rows[5], prediction=real + 1)
+        rows[5] = rows[5]._replace(prediction=real + 1)
 
     bundle = with_golden(regression, tmp_path, change)
     code, printed, errors = run(capsys, "validate", bundle)

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from release.demo import main
+from tests.conftest import BUNDLE_FILES
 
 
 def test_demo_runs_twice_and_shows_the_main_job(
@@ -22,12 +23,7 @@ def test_demo_runs_twice_and_shows_the_main_job(
         ):
             assert word in printed
     bundle = tmp_path / "build" / "demo" / "wine"
-    assert sorted(path.name for path in bundle.iterdir()) == [
-        "golden.jsonl",
-        "manifest.json",
-        "model.forest",
-        "model.ubj",
-    ]
+    assert sorted(path.name for path in bundle.iterdir()) == BUNDLE_FILES
     assert sorted(path.name for path in bundle.parent.iterdir()) == [
         "device",
         "wine",

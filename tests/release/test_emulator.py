@@ -202,8 +202,8 @@ def test_unknown_category_is_refused_with_the_known_ones(mixed: Packed) -> None:
 
 def test_trouble_inside_is_answered_without_its_words(multiclass: Packed) -> None:
     """A busy model gives 429 with a time, a failing one 500 in general words; the log has more."""
-    handler = "tests.release.failing_function.handler"
-    with serving(multiclass.directory, handler=handler) as (emulator, target):
+    command = [sys.executable, "-m", "awslambdaric", "tests.release.failing_function.handler"]
+    with serving(multiclass.directory, command=command) as (emulator, target):
         busy = ask(target, {"records": [{"busy": 1}]})
         internal = target.invoke(b'{"records": [{}]}')
         log = emulator.log()

@@ -3,7 +3,6 @@
 import io
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -263,7 +262,7 @@ def test_golden_rows_that_differ_are_listed(
 
     def change(rows: list[Any]) -> None:
         for i in (2, 5):
-            rows[i] = replace(rows[i], prediction="other")
+            rows[i] = rows[i]._replace(prediction="other")
 
     bundle = with_golden(multiclass, tmp_path, change)
     n = len(multiclass.bundle.golden)

@@ -1,6 +1,5 @@
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ def test_last_bit_of_one_row_fails_and_is_named(regression: Packed, tmp_path: Pa
     other = real * (1 + 2**-23)
 
     def change(rows: list[GoldenRow]) -> None:
-        rows[3] = replace(rows[3], prediction=other)
+        rows[3] = rows[3]._replace(prediction=other)
 
     bundle = open_bundle(with_golden(regression, tmp_path, change))
     report = run(bundle, in_process(bundle))
@@ -65,7 +64,7 @@ def test_other_label_fails_and_is_named(multiclass: Packed, tmp_path: Path) -> N
 
     def change(rows: list[GoldenRow]) -> None:
         other = "barbera" if rows[0].prediction != "barbera" else "barolo"
-        rows[0] = replace(rows[0], prediction=other)
+        rows[0] = rows[0]._replace(prediction=other)
 
     bundle = open_bundle(with_golden(multiclass, tmp_path, change))
     report = run(bundle, in_process(bundle))

@@ -9,35 +9,40 @@ from typing import Any
 
 from bench.crew import Crew, Served
 from bench.models import SPECS, build
-from bench.plan import Plan
+from bench.plan import LONG_ROWS, LONG_WAYS, Plan
+from bench.progress import Progress
 
-_LONG_ROWS = 100_000
 _LONG_ROUNDS = 3
 
 
-def measure(plan: Plan) -> dict[str, Any]:
+def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
     """By model, threads, and rows: what each way took for a batch."""
+    progress.begin(len(plan.threads) * sum(len(_sizes(plan, model)) for model in plan.models))
     return {
         model: {
-            f"threads_{n_threads}": _measure_batches(plan, model, n_threads)
+            f"threads_{n_threads}": _measure_batches(plan, progress, model, n_threads)
             for n_threads in plan.threads
         }
         for model in plan.models
     }
 
 
-def _measure_batches(plan: Plan, model: str, n_threads: int) -> dict[str, Any]:
-    spec = SPECS[model]
-    with Crew(plan.ways, build(spec), n_threads) as crew:
+def _sizes(plan: Plan, model: str) -> list[int]:
+    return [rows for rows in plan.batch_rows if rows <= SPECS[model].n_rows]
+
+
+def _measure_batches(plan: Plan, progress: Progress, model: str, n_threads: int) -> dict[str, Any]:
+    with Crew(plan.ways, build(SPECS[model]), n_threads) as crew:
         found = {}
-        for rows in plan.batch_rows:
-            if rows > spec.n_rows:
-                continue
-            rounds = plan.batch_rounds
-            if rows >= _LONG_ROWS:
-                rounds = min(rounds, _LONG_ROUNDS)
+        for rows in _sizes(plan, model):
+            progress.step(f"model {model}, threads {n_threads}, {rows} rows")
             turn = partial(_ask, rows=rows, at_least_s=plan.turn_s)
-            found[f"rows_{rows}"] = crew.take_turns(rounds, turn)
+            if rows < LONG_ROWS:
+                measured = crew.take_turns(plan.batch_rounds, turn)
+            else:  # warm from the batches before
+                rounds = min(plan.batch_rounds, _LONG_ROUNDS)
+                measured = crew.take_turns(rounds, turn, ways=LONG_WAYS, warm_up=False)
+            found[f"rows_{rows}"] = measured
         return {
             "details": {served.way: served.detail for served in crew.each()},
             "reasons": crew.reasons,

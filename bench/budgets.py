@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bench.starts import DOORS, LIBRARY
+
 _BATCH_ROWS = 1_000
 _MB = 1_000_000
 
@@ -13,27 +15,46 @@ class Budget:
     """What one number may be.
 
     Attributes:
+        key: by which `bench.remarks` names it.
         what: is measured.
         limits: for the models a, b and c; one where all have the same.
         at_least: whether the limit is a lower bound.
         measure: the number in the sections of a run, for a model; KeyError where there is none.
+        unit: of number and limits.
+        slack: how far the number lies from what is true, by its own spread; a limit that is 1 by
+            nature is met when it lies within.
     """
 
+    key: str
     what: str
     limits: tuple[float, ...]
     at_least: bool
     measure: Callable[[Mapping[str, Any], str], float]
     unit: str = "×"
+    slack: Callable[[Mapping[str, Any], str], float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A budget and one model's number; `met` is None where it was not measured."""
+    """A budget and one model's number.
 
+    Attributes:
+        key: of the budget.
+        what: is measured.
+        model: by its name.
+        limit: as text, with its direction.
+        value: None where it was not measured.
+        slack: see `Budget`.
+        unit: of the value.
+        met: whether it is within the limit; None where it was not measured.
+    """
+
+    key: str
     what: str
     model: str
     limit: str
     value: float | None
+    slack: float
     unit: str
     met: bool | None
 
@@ -42,33 +63,45 @@ class Verdict:
         return asdict(self)
 
 
-def judge(sections: Mapping[str, Any], models: Sequence[str]) -> list[Verdict]:
-    """Each budget's verdict for each of the models a, b and c that were measured."""
-    found = []
-    for budget in BUDGETS:
-        for at, model in enumerate("abc"):
-            if model not in models:
-                continue
-            limit = budget.limits[at % len(budget.limits)]
-            try:
-                value = budget.measure(sections, model)
-            except (KeyError, ValueError):
-                value = None
-            met = None
-            if value is not None:
-                met = value >= limit if budget.at_least else value <= limit
-            sign = "≥" if budget.at_least else "≤"
-            found.append(
-                Verdict(
-                    what=budget.what,
-                    model=model,
-                    limit=f"{sign} {limit:g} {budget.unit}".strip(),
-                    value=value,
-                    unit=budget.unit,
-                    met=met,
-                )
-            )
-    return found
+def judge(
+    sections: Mapping[str, Any],
+    models: Sequence[str],
+    budgets: "Sequence[Budget] | None" = None,
+) -> list[Verdict]:
+    """Each budget's verdict for each model; one that is none of a, b and c has the limits of a.
+
+    Args:
+        sections: of a run, by name.
+        models: to judge.
+        budgets: `BUDGETS` where None.
+    """
+    return [
+        _judge(budget, sections, model)
+        for budget in (BUDGETS if budgets is None else budgets)
+        for model in models
+    ]
+
+
+def _judge(budget: Budget, sections: Mapping[str, Any], model: str) -> Verdict:
+    limit = budget.limits[max(0, "abc".find(model)) % len(budget.limits)]
+    value, slack, met = None, 0.0, None
+    try:
+        value = budget.measure(sections, model)
+        slack = budget.slack(sections, model) if budget.slack else 0.0
+    except (KeyError, ValueError, ZeroDivisionError):  # not in this run
+        pass
+    else:
+        met = value + slack >= limit if budget.at_least else value - slack <= limit
+    return Verdict(
+        key=budget.key,
+        what=budget.what,
+        model=model,
+        limit=f"{'≥' if budget.at_least else '≤'} {limit:g} {budget.unit}".strip(),
+        value=value,
+        slack=slack,
+        unit=budget.unit,
+        met=met,
+    )
 
 
 def _equal(sections: Mapping[str, Any], model: str) -> float:
@@ -111,16 +144,29 @@ def _bus(sections: Mapping[str, Any], model: str) -> float:
 
 
 def _installed(sections: Mapping[str, Any], model: str) -> float:
-    """Both doors and our own code; the engine's library where this model's bundle needs it."""
+    """Both doors and our own code; XGBoost's library where this model's bundle needs it."""
     installed = sections["starts"]["installed"]
-    parts = ["the Lambda door", "the device door", "our own code"]
-    if sections["rows"][model]["ways"]["ours"]["detail"] == "XGBoostEngine":
-        parts.append("the engine's library")
+    parts = list(DOORS)
+    if sections["rows"][model]["ways"]["ours"]["detail"].startswith("XGBoostEngine"):
+        parts.append(LIBRARY)
     return float(sum(installed[part]["bytes"] for part in parts)) / _MB
+
+
+def _least_concurrent(sections: Mapping[str, Any], model: str) -> Mapping[str, float]:
+    """The least ratio over all doors, rows, threads and numbers of callers above one."""
+    ratios: list[Mapping[str, float]] = [
+        found["ratio"]
+        for run in sections["concurrency"][model].values()
+        for cell in run.values()
+        for callers, found in cell.items()
+        if callers != "callers_1"
+    ]
+    return min(ratios, key=lambda ratio: ratio["p50"])
 
 
 BUDGETS: tuple[Budget, ...] = (
     Budget(
+        key="equality",
         what="equal to XGBoost to the bit (1 is yes)",
         limits=(1,),
         at_least=True,
@@ -128,42 +174,57 @@ BUDGETS: tuple[Budget, ...] = (
         unit="",
     ),
     Budget(
+        key="rows",
         what="one row, JSON to JSON, against the sample",
         limits=(300, 250, 50),
         at_least=True,
         measure=_against_sample,
     ),
     Budget(
+        key="batches",
         what="batches of 1 000 rows and more, same threads, against XGBoost's C API: the least",
         limits=(1.4, 2, 1),
         at_least=True,
         measure=_batches,
     ),
     Budget(
+        key="concurrency",
+        what="several callers at once, all together against one alone: the least",
+        limits=(1,),
+        at_least=True,
+        measure=lambda sections, model: _least_concurrent(sections, model)["p50"],
+        slack=lambda sections, model: _least_concurrent(sections, model)["iqr"] / 2,
+    ),
+    Budget(
+        key="warm",
         what="emulator, warm, against an empty function",
         limits=(1.10, 1.25, 1.35),
         at_least=False,
         measure=_lambda("warm_ms"),
     ),
     Budget(
+        key="cold",
         what="first invocation, against an empty function",
         limits=(1.25,),
         at_least=False,
         measure=_lambda("cold_ms"),
     ),
     Budget(
+        key="memory",
         what="resident memory, Lambda, against an empty function",
         limits=(1.1, 1.5, 1.5),
         at_least=False,
         measure=_lambda("rss_bytes"),
     ),
     Budget(
+        key="bus",
         what="request to reply over the bus, p50, against an echo component",
         limits=(1.10,),
         at_least=False,
         measure=_bus,
     ),
     Budget(
+        key="installed",
         what="installed beyond the interpreter, both doors",
         limits=(16,),
         at_least=False,

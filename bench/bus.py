@@ -1,4 +1,4 @@
-"""Section 5: request to reply over the bus of a core device on this machine.
+"""Section 6: request to reply over the bus of a core device on this machine.
 
 Consumers are raw: they publish bytes, and wait for the bytes of the reply. So the ratio to the echo
 component is what inference adds to the bus, with no client's own cost in both of its terms.
@@ -17,18 +17,22 @@ from typing import Any, Self
 from bench.device import ECHO, OURS, UNBATCHED, BusDevice, run_device
 from bench.models import SPECS, build
 from bench.plan import Plan
-from bench.spread import spread
+from bench.progress import Progress
+from bench.spread import quantiles, spread
 from bench.ways import Ours
 
 _TIMEOUT_S = 30.0
 
 
-def measure(plan: Plan) -> dict[str, Any]:
+def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
     """By model and component: `latency` by consumers, and `window` by requests in flight."""
-    return {model: _measure_model(plan, build(SPECS[model])) for model in plan.bus_models}
+    progress.begin(len(plan.bus_models) * (1 + len(plan.consumers) + len(plan.windows)))
+    return {model: _measure_model(plan, progress, model) for model in plan.bus_models}
 
 
-def _measure_model(plan: Plan, directory: Path) -> dict[str, Any]:
+def _measure_model(plan: Plan, progress: Progress, model: str) -> dict[str, Any]:
+    progress.step(f"model {model}, the core device starts")
+    directory = build(SPECS[model])
     records = [json.loads(line) for line in _lines(directory)]
     body = json.loads(Ours(directory, 1).answer(json.dumps(records[0])))["body"]
     encoded = (body if isinstance(body, str) else json.dumps(body, separators=(",", ":"))).encode()
@@ -45,41 +49,44 @@ def _measure_model(plan: Plan, directory: Path) -> dict[str, Any]:
         }
         for those in consumers.values():
             _ask_together(those, 20)  # warms up
-        _measure_latency(plan, consumers, found)
-        _measure_windows(plan, consumers, found)
+        for n in plan.consumers:
+            progress.step(f"model {model}, consumers {n}")
+            _measure_latency(plan, consumers, found, n)
+        for window in plan.windows:
+            progress.step(f"model {model}, requests in flight {window}")
+            _measure_window(plan, consumers, found, window)
     return found
 
 
 _Consumers = dict[str, "list[_Consumer]"]
 
 
-def _measure_latency(plan: Plan, consumers: _Consumers, found: dict[str, Any]) -> None:
-    for n in plan.consumers:
-        turns: dict[str, list[list[float]]] = {name: [] for name in found}
-        rates: dict[str, list[float]] = {name: [] for name in found}
-        for _ in range(plan.bus_rounds):
-            for name, those in consumers.items():
-                start = time.perf_counter()
-                turns[name].append(_ask_together(those[:n], plan.bus_requests))
-                rates[name].append(n * plan.bus_requests / (time.perf_counter() - start))
-        for name, entry in found.items():
-            entry["latency"][f"consumers_{n}"] = {
-                "us": spread(turns[name]).to_json(),
-                "per_second": spread([rates[name]]).p50,
-            }
+def _measure_latency(plan: Plan, consumers: _Consumers, found: dict[str, Any], n: int) -> None:
+    turns: dict[str, list[list[float]]] = {name: [] for name in found}
+    rates: dict[str, list[float]] = {name: [] for name in found}
+    for _ in range(plan.bus_rounds):
+        for name, those in consumers.items():
+            start = time.perf_counter()
+            turns[name].append(_ask_together(those[:n], plan.bus_requests))
+            rates[name].append(n * plan.bus_requests / (time.perf_counter() - start))
+    for name, entry in found.items():
+        entry["latency"][f"consumers_{n}"] = {
+            "us": spread(turns[name]).to_json(),
+            "quantiles": quantiles(turns[name]),
+            "per_second": spread([rates[name]]).p50,
+        }
 
 
-def _measure_windows(plan: Plan, consumers: _Consumers, found: dict[str, Any]) -> None:
-    for window in plan.windows:
-        floods: dict[str, list[dict[str, float]]] = {name: [] for name in found}
-        for _ in range(min(3, plan.bus_rounds)):
-            for name, those in consumers.items():
-                floods[name].append(those[0].flood(plan.flood, window))
-        for name, entry in found.items():
-            entry["window"][f"in_flight_{window}"] = {
-                key: spread([[flood[key] for flood in floods[name]]]).p50
-                for key in ("answered_per_second", "busy_share")
-            }
+def _measure_window(plan: Plan, consumers: _Consumers, found: dict[str, Any], window: int) -> None:
+    floods: dict[str, list[dict[str, float]]] = {name: [] for name in found}
+    for _ in range(min(3, plan.bus_rounds)):
+        for name, those in consumers.items():
+            floods[name].append(those[0].flood(plan.flood, window))
+    for name, entry in found.items():
+        entry["window"][f"in_flight_{window}"] = {
+            key: spread([[flood[key] for flood in floods[name]]]).p50
+            for key in ("answered_per_second", "busy_share")
+        }
 
 
 def _lines(directory: Path) -> list[str]:

@@ -1,11 +1,13 @@
 """Other libraries that serve XGBoost's models; each runs where `competitors.lock` is installed.
 
-What is written for a model once (ONNX, compiled C) is kept in the model's directory.
+What is made of a model once (ONNX, compiled C) is kept by its content, in `converted` beside the
+folder of models: compiling the largest takes minutes.
 """
 
 import asyncio
 import importlib
 import json
+import os
 from array import array
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -20,6 +22,27 @@ class UnableError(Exception):
     """A library cannot carry this model; the text says why, in a word or two."""
 
 
+def _keep(directory: Path, kind: str, make: Callable[[Path], None]) -> Path:
+    """The file that was made of this model's content; `make` writes it where it is not there.
+
+    Args:
+        directory: of the model.
+        kind: what is made, and by which version; its suffix becomes the file's.
+        make: writes the file, at another path first: a file that is there is whole.
+    """
+    digest = (directory / "model.sha256").read_text()
+    file = directory.parent.parent / "converted" / f"{digest[:16]}-{kind}"
+    if not file.is_file():
+        file.parent.mkdir(exist_ok=True)
+        partial = file.with_name(f"partial-{os.getpid()}{file.suffix}")
+        try:
+            make(partial)
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+    return file
+
+
 class Onnx:
     """ONNX Runtime, with the model converted by onnxmltools."""
 
@@ -30,9 +53,11 @@ class Onnx:
         if meta.categories:
             raise UnableError("no categories")
         runtime = importlib.import_module("onnxruntime")
-        file = directory / "model.onnx"
-        if not file.is_file():
-            _convert(directory, file, len(meta.features))
+        file = _keep(
+            directory,
+            f"onnxmltools-{version('onnxmltools')}.onnx",
+            lambda target: _convert(directory, target, len(meta.features)),
+        )
         options = runtime.SessionOptions()
         options.intra_op_num_threads = n_threads or 1
         options.inter_op_num_threads = 1
@@ -84,22 +109,11 @@ class Tl2cgen:
 
     def __init__(self, directory: Path, n_threads: int) -> None:
         tl2cgen = importlib.import_module("tl2cgen")
-        file = directory / "model.so"
-        if not file.is_file():
-            treelite = importlib.import_module("treelite")
-            try:
-                model = treelite.frontend.load_xgboost_model(str(directory / "model.json"))
-            except treelite.TreeliteError as error:
-                raise UnableError("model not readable") from error
-            parameters = {"parallel_comp": 64}
-            tl2cgen.export_lib(
-                model,
-                toolchain="gcc",
-                libpath=str(file),
-                params=parameters,
-                verbose=False,
-                nthread=2,
-            )
+        file = _keep(
+            directory,
+            f"tl2cgen-{tl2cgen.__version__}.so",
+            lambda target: _compile(directory, target),
+        )
         self._tl2cgen = tl2cgen
         self._predictor = tl2cgen.Predictor(str(file), nthread=n_threads or 1)
         self._columns = Columns(read_meta(directory))
@@ -120,6 +134,22 @@ class Tl2cgen:
 
     def outputs(self, predicted: Any) -> Sequence[float]:
         return flatten(predicted)
+
+
+def _compile(directory: Path, file: Path) -> None:
+    treelite = importlib.import_module("treelite")
+    try:
+        model = treelite.frontend.load_xgboost_model(str(directory / "model.json"))
+    except treelite.TreeliteError as error:
+        raise UnableError("model not readable") from error
+    importlib.import_module("tl2cgen").export_lib(
+        model,
+        toolchain="gcc",
+        libpath=str(file),
+        params={"parallel_comp": 64},
+        verbose=False,
+        nthread=2,
+    )
 
 
 class MLServer:

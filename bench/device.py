@@ -94,7 +94,11 @@ def run_device(bundle: Path, echo_body: bytes) -> Iterator[BusDevice]:
             yield BusDevice(root)
         finally:
             process.terminate()
-            process.wait(_STOP_S)
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _words(folder: Path, bundle: Path, echo_body: bytes) -> list[str]:

@@ -1,6 +1,6 @@
-"""Section 6: how the time of one request grows with the model, one dimension at a time.
+"""Section 7: how the time of one request grows with the model, one dimension at a time.
 
-Rows are in section 2 and clients in section 5; the plots have all of them.
+Rows are in section 2 and clients in section 6; the plots have all of them.
 """
 
 import dataclasses
@@ -9,6 +9,7 @@ from typing import Any
 from bench.crew import Crew
 from bench.models import Spec, build
 from bench.plan import Plan
+from bench.progress import Progress
 
 WAYS = ("inplace", "capi", "ours")
 
@@ -29,14 +30,15 @@ DIMENSIONS: dict[str, tuple[str, tuple[int, ...]]] = {
 """Name, field of `Spec`, values; of the last, 0 is a regression."""
 
 
-def measure(plan: Plan) -> dict[str, Any]:
+def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
     """By dimension, and value of it: what one row takes in each way."""
+    progress.begin(sum(len(values[: plan.growth]) for _, values in DIMENSIONS.values()))
     found: dict[str, Any] = {}
     for dimension, (field, values) in DIMENSIONS.items():
-        found[dimension] = {
-            str(value): _measure_one(plan, dimension, field, value)
-            for value in values[: plan.growth]
-        }
+        found[dimension] = {}
+        for value in values[: plan.growth]:
+            progress.step(f"{dimension} {value}")
+            found[dimension][str(value)] = _measure_one(plan, dimension, field, value)
     return found
 
 

@@ -4,6 +4,7 @@ Each has a directory:
 
     bundle/             what the project serves
     model.json          the booster as XGBoost saves it; model.ubj the same
+    model.sha256        of model.json, in hex: what other libraries make of it is kept under that
     sample.pkl          rows to pack it with, packed-by.txt the code that did
     rows.f32            `(n_rows, n_features) float32`, categories as codes, NaN where missing
     reference.f32       `(n_reference, n_outputs) float32`: what XGBoost says of the first rows
@@ -105,6 +106,9 @@ def build(spec: Spec, folder: Path = BUILD / "models") -> Path:
         directory.mkdir(parents=True)
         meta = _make(spec, directory, key)
         meta_file.write_text(json.dumps(asdict(meta)))  # last: without it, the directory is none
+    digest = directory / "model.sha256"
+    if not digest.is_file():
+        digest.write_text(hashlib.sha256((directory / "model.json").read_bytes()).hexdigest())
     packed_by = directory / "packed-by.txt"
     code = _packing_code()
     if not packed_by.is_file() or packed_by.read_text() != code:

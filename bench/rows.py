@@ -6,14 +6,17 @@ from typing import Any
 from bench.crew import Crew, Served, WorkerError
 from bench.models import REQUEST_ROWS, SPECS, build
 from bench.plan import Plan
+from bench.progress import Progress
 
 
-def measure(plan: Plan) -> dict[str, Any]:
+def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
     """By model: `ways`, `reasons` of those that are not there, and our `stages`."""
-    return {model: _measure_model(plan, model) for model in plan.models}
+    progress.begin(len(plan.models) * (2 + len(REQUEST_ROWS)))
+    return {model: _measure_model(plan, progress, model) for model in plan.models}
 
 
-def _measure_model(plan: Plan, model: str) -> dict[str, Any]:
+def _measure_model(plan: Plan, progress: Progress, model: str) -> dict[str, Any]:
+    progress.step(f"model {model}, equality")
     with Crew(plan.ways, build(SPECS[model])) as crew:
         ways: dict[str, dict[str, Any]] = {}
         for served in crew.each():
@@ -22,21 +25,31 @@ def _measure_model(plan: Plan, model: str) -> dict[str, Any]:
             except WorkerError as error:
                 crew.dismiss(served, str(error))
         for rows in REQUEST_ROWS:
+            progress.step(f"model {model}, {rows} rows")
             turn = partial(_ask, rows=rows, at_least_s=plan.turn_s)
             found = crew.take_turns(plan.rounds, turn)
             for way, measured in found.items():
                 ways[way][f"rows_{rows}"] = measured
-        if "ours" not in crew.served:
-            raise WorkerError(f"this handler, model {model}: {crew.reasons['ours']}")
-        ours = crew.served["ours"]
+        progress.step(f"model {model}, stages")
+        stages = _measure_stages(plan, progress, crew)
         return {
             "ways": {way: facts for way, facts in ways.items() if way in crew.served},
             "reasons": crew.reasons,
-            "stages": {
-                f"rows_{rows}": ours.ask("stages", rows=rows, at_least_s=10 * plan.turn_s)
-                for rows in REQUEST_ROWS
-            },
+            "stages": stages,
         }
+
+
+def _measure_stages(plan: Plan, progress: Progress, crew: Crew) -> dict[str, Any]:
+    """By rows; nothing where our handler does not serve, which is said here and then."""
+    try:
+        ours = crew.demand("ours")
+        return {
+            f"rows_{rows}": ours.ask("stages", rows=rows, at_least_s=10 * plan.turn_s)
+            for rows in REQUEST_ROWS
+        }
+    except WorkerError as error:
+        progress.say(f"no stages: {error}")
+        return {}
 
 
 def _ask(served: Served, *, rows: int, at_least_s: float) -> dict[str, Any]:

@@ -44,6 +44,24 @@ def spread(turns: Sequence[Sequence[float]]) -> Spread:
     )
 
 
+LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999)
+"""Of the quantiles that are kept of a distribution."""
+
+
+def quantiles(turns: Sequence[Sequence[float]]) -> dict[str, float]:
+    """The quantiles at `LEVELS`, by nearest rank, by level.
+
+    Those that lie further out than any measurement, 99.9 % of a hundred for example, are left out.
+    """
+    values = sorted(value for turn in turns for value in turn)
+    n = len(values)
+    return {
+        f"{level:g}": values[math.ceil(level * n) - 1]
+        for level in LEVELS
+        if round(n * min(level, 1 - level), 9) >= 1
+    }
+
+
 def _iqr(values: Sequence[float]) -> float:
     if len(values) < 2:
         return 0.0

@@ -1,4 +1,4 @@
-"""Section 3: from a process's start to its first prediction, its memory, what is installed."""
+"""Section 4: from a process's start to its first prediction, its memory, what is installed."""
 
 import os
 import re
@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from bench.crew import EXTRA_PYTHON
 from bench.models import ROOT, SPECS, build
 from bench.plan import COMPETITORS, Plan
+from bench.progress import Progress
 from bench.spread import spread
 
 _OURS = """
@@ -36,11 +37,21 @@ _CLASSES = {
     "tl2cgen": ("competitors", "Tl2cgen"),
     "mlserver": ("competitors", "MLServer"),
 }
+DOORS = ("the Lambda door", "the device door", "our own code")
+"""What has to be installed to serve a bundle with a forest; see `bench.budgets`."""
+
+LIBRARY = "XGBoost's library, where no forest serves"
+
 _INSTALLED = {
-    "the engine's library": ("xgboost-cpu",),
     "the Lambda door": ("awslambdaric",),
     "the device door": ("awsiotsdk",),
+    LIBRARY: ("xgboost-cpu",),
     "the sample": ("xgboost-cpu", "pandas", "scikit-learn", "awslambdaric"),
+}
+_IMPORTED: dict[str, str] = {
+    "Lambda": "container.lambda_function",
+    "device": "container.component, interface.greengrass",
+    "sample": "pandas, xgboost, sklearn",
 }
 _IMPORTS = 12
 
@@ -51,23 +62,30 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 which the new one was a copy until it ran another program. Source: proc(5); fs/exec.c of Linux."""
 
 
-def measure(plan: Plan) -> dict[str, Any]:
+class StartError(Exception):
+    """A process did not get to its first prediction; the text says why in short."""
+
+
+def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
     """By model the starts of each way; and `installed`, `imports`."""
-    return {
-        "models": {model: _measure_starts(plan, model) for model in plan.models},
-        "installed": _measure_installed(),
-        "imports": {
-            "ours": _measure_imports("container.lambda_function", plan.models[0]),
-            "the device door": _measure_imports("container.component", plan.models[0]),
-            "sample": _measure_imports("pandas, xgboost, sklearn", plan.models[0]),
-        },
-    }
+    progress.begin(len(plan.models) + 2)
+    models = {}
+    for model in plan.models:
+        progress.step(f"model {model}, processes")
+        models[model] = _measure_starts(plan, model)
+    progress.step("installed files")
+    installed = _measure_installed()
+    progress.step("imports")
+    environment = _environment(build(SPECS[plan.models[0]]))
+    imports = {what: _measure_imports(_IMPORTED[what], environment) for what in plan.imports}
+    return {"models": models, "installed": installed, "imports": imports}
 
 
 def _measure_starts(plan: Plan, model: str) -> dict[str, Any]:
     directory = build(SPECS[model])
+    environment = _environment(directory)
     scripts = {"bare Python": ""}
-    for way in plan.ways:
+    for way in plan.start_ways:
         scripts[way] = _script(way, directory)
     wall: dict[str, list[float]] = {}
     memory: dict[str, list[float]] = {}
@@ -77,16 +95,19 @@ def _measure_starts(plan: Plan, model: str) -> dict[str, Any]:
             if way in reasons:
                 continue
             python = EXTRA_PYTHON if way in COMPETITORS else Path(sys.executable)
-            found = _start(python, script, _environment(directory)) if python.exists() else None
-            if found is None:
-                reasons[way] = "does not start here"
-            elif number:  # a first start fills the caches
-                wall.setdefault(way, []).append(found[0] * 1e3)
-                memory.setdefault(way, []).append(found[1])
+            try:
+                seconds, peak_bytes = _start(python, script, environment)
+            except StartError as error:
+                reasons[way] = str(error)
+                continue
+            if number:  # a first start fills the caches
+                wall.setdefault(way, []).append(seconds * 1e3)
+                memory.setdefault(way, []).append(peak_bytes)
     return {
         "ways": {
             way: {"ms": spread([wall[way]]).to_json(), "rss_bytes": spread([memory[way]]).p50}
             for way in wall
+            if way not in reasons
         },
         "reasons": reasons,
     }
@@ -113,8 +134,14 @@ def _environment(directory: Path) -> dict[str, str]:
     }
 
 
-def _start(python: Path, script: str, environment: Mapping[str, str]) -> tuple[float, float] | None:
-    """Seconds and largest resident bytes of a process that runs a script; None where it fails."""
+def _start(python: Path, script: str, environment: Mapping[str, str]) -> tuple[float, float]:
+    """Seconds and largest resident bytes of a process that runs a script.
+
+    Raises:
+        StartError: it fails; the text is the last line of what it says.
+    """
+    if not python.exists():
+        raise StartError("not installed; `make bench` installs it")
     start = time.perf_counter()
     done = subprocess.run(
         [str(python), "-c", script + _PEAK],
@@ -126,7 +153,8 @@ def _start(python: Path, script: str, environment: Mapping[str, str]) -> tuple[f
     )
     seconds = time.perf_counter() - start
     if done.returncode:
-        return None
+        lines = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]
+        raise StartError(lines[-1][:120])
     return seconds, int(done.stdout.split()[-1]) * 1024.0
 
 
@@ -139,7 +167,7 @@ def _measure_installed() -> dict[str, Any]:
     for what, roots in _INSTALLED.items():
         packages = _closure(roots)
         sizes = {package: _size(package) for package in packages}
-        if what == "the engine's library":  # its Python dependencies are not imported
+        if what == LIBRARY:  # its Python dependencies are not imported
             sizes = {roots[0]: sizes.get(roots[0], 0)}
         found[what] = {"bytes": sum(sizes.values()), "packages": sizes}
     own = sum(
@@ -184,12 +212,12 @@ def _size(name: str) -> int:
 _LINE = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \|\s*(\S+)")
 
 
-def _measure_imports(modules: str, model: str) -> dict[str, float]:
+def _measure_imports(modules: str, environment: Mapping[str, str]) -> dict[str, float]:
     """Milliseconds of importing, by top-level package, the largest first; by `-X importtime`."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", f"import {modules}"],
         cwd=ROOT,
-        env=_environment(build(SPECS[model])),
+        env=environment,
         capture_output=True,
         text=True,
         check=True,

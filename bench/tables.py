@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.budgets import Verdict
+from bench.stages import STAGES
 
 NAMES = {
     "bare Python": "bare Python",
@@ -22,6 +23,8 @@ _COMPONENTS = {
     "bench.Unbatched": "the same, one request at a time",
 }
 _MB = 1_000_000
+_PACKAGES = 6
+"""Of each import."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,7 @@ def to_tables(sections: Mapping[str, Any], verdicts: Sequence[Verdict]) -> list[
     writers = {
         "rows": _rows,
         "batches": _batches,
+        "concurrency": _concurrency,
         "starts": _starts,
         "invocations": _invocations,
         "bus": _bus,
@@ -68,13 +72,13 @@ def _rows(section: Mapping[str, Any]) -> Iterator[Table]:
     for model, found in section.items():
         ways = found["ways"]
         for rows, label in ((1, "one row"), (10, "ten rows")):
-            base = ways.get("sample", ways["ours"])[f"rows_{rows}"]["p50"]
+            base = _base(ways, f"rows_{rows}")
             lines = [
                 [
                     NAMES[way],
                     facts["detail"],
                     *_micros(facts[f"rows_{rows}"]),
-                    f"{base / facts[f'rows_{rows}']['p50']:.1f}",
+                    _ratio(base, facts[f"rows_{rows}"]["p50"], digits=1),
                     equality(facts["equal"]),
                 ]
                 for way, facts in ways.items()
@@ -86,21 +90,34 @@ def _rows(section: Mapping[str, Any]) -> Iterator[Table]:
                 columns=("", "with", "p50", "IQR", "p99", "CPU", "× faster", "equal to XGBoost"),
                 rows=lines,
             )
-    names = ("parse", "encode", "predict", "rest", "dump")
     yield Table(
         section="One row and ten rows",
-        title="where the time of this handler goes (µs, medians)",
-        columns=("", *names, "sum"),
+        title="where the time of this handler goes (µs, medians, and the share)",
+        columns=("", *STAGES, "sum"),
         rows=[
-            [
-                f"model {model}, {key.removeprefix('rows_')} rows",
-                *(f"{stages[name]:.1f}" for name in names),
-                f"{sum(stages[name] for name in names):.1f}",
-            ]
+            _stages(f"model {model}, {key.removeprefix('rows_')} rows", stages)
             for model, found in section.items()
             for key, stages in found["stages"].items()
         ],
     )
+
+
+def _base(ways: Mapping[str, Any], key: str) -> float | None:
+    """The p50 of what the others are compared with."""
+    for way in ("sample", "inplace"):
+        if way in ways:
+            return float(ways[way][key]["p50"])
+    return None
+
+
+def _ratio(dividend: float | None, divisor: float | None, digits: int = 2) -> str:
+    return f"{dividend / divisor:.{digits}f}" if dividend and divisor else "–"
+
+
+def _stages(what: str, stages: Mapping[str, float]) -> list[str]:
+    total = sum(stages.values())
+    shares = (f"{stages[name]:.1f} ({stages[name] / total:.0%})" for name in STAGES)
+    return [what, *shares, f"{total:.1f}"]
 
 
 def _micros(found: Mapping[str, float]) -> list[str]:
@@ -119,9 +136,7 @@ def _batches(section: Mapping[str, Any]) -> Iterator[Table]:
                 ]
                 for way in run["details"]
             ]
-            ratios = [
-                f"{ways['capi']['p50'] / ways['ours']['p50']:.2f} ×" for ways in sizes.values()
-            ]
+            ratios = [_against(ways, "capi", "ours") for ways in sizes.values()]
             lines.append(["this engine against the C API", "", *ratios])
             lines += [
                 [NAMES[way], reason, *["–"] * len(sizes)] for way, reason in run["reasons"].items()
@@ -135,11 +150,49 @@ def _batches(section: Mapping[str, Any]) -> Iterator[Table]:
             )
 
 
+def _against(ways: Mapping[str, Any], other: str, ours: str) -> str:
+    p50 = {way: ways[way]["p50"] if way in ways else None for way in (other, ours)}
+    return f"{_ratio(p50[other], p50[ours])} ×"
+
+
 def _rate(rows: int, found: Mapping[str, float] | None) -> str:
     if found is None:
         return "–"
     half = found["iqr"] / 2 / found["p50"]
     return f"{rows / found['p50'] * 1e3:.1f} ± {half:.0%}"
+
+
+def _concurrency(section: Mapping[str, Any]) -> Iterator[Table]:
+    callers = list(
+        dict.fromkeys(
+            key
+            for runs in section.values()
+            for run in runs.values()
+            for cell in run.values()
+            for key in cell
+        )
+    )
+    numbers = [key.removeprefix("callers_") for key in callers]
+    for model, runs in section.items():
+        yield Table(
+            section="Several callers at once",
+            title=f"model {model}, thousand rows a second of all callers together, "
+            "and × a single caller (± half the IQR)",
+            columns=("", *(f"callers: {number}" for number in numbers)),
+            rows=[
+                [
+                    f"{cell.replace('_', ', ')} rows, threads: {key.removeprefix('threads_')}",
+                    *(_together(found[callers_n]) for callers_n in callers),
+                ]
+                for key, run in runs.items()
+                for cell, found in run.items()
+            ],
+        )
+
+
+def _together(found: Mapping[str, Any]) -> str:
+    ratio = found["ratio"]
+    return f"{found['rate'] / 1e3:.1f} (× {ratio['p50']:.2f} ± {ratio['iqr'] / 2:.2f})"
 
 
 def _starts(section: Mapping[str, Any]) -> Iterator[Table]:
@@ -169,20 +222,38 @@ def _starts(section: Mapping[str, Any]) -> Iterator[Table]:
             for what, facts in section["installed"].items()
         ],
     )
-    yield Table(
+    yield _imports(section["imports"])
+
+
+def _imports(imports: Mapping[str, Mapping[str, float]]) -> Table:
+    """The largest packages of each import, and the rest of it."""
+    shown: dict[str, float] = {}
+    for times in imports.values():
+        ordered = sorted(times.items(), key=lambda item: -item[1])
+        for name, ms in [item for item in ordered if item[0] != "total"][:_PACKAGES]:
+            shown[name] = max(ms, shown.get(name, 0.0))
+    names = sorted(shown, key=lambda name: -shown[name])
+    rows = [[name, *(_ms(times.get(name)) for times in imports.values())] for name in names]
+    rest = [
+        times["total"] - sum(times.get(name, 0.0) for name in names) for times in imports.values()
+    ]
+    rows.append(["others", *(_ms(ms) for ms in rest)])
+    rows.append(["all", *(_ms(times["total"]) for times in imports.values())])
+    return Table(
         section="Start",
-        title="import times (ms, by `-X importtime`)",
-        columns=("", "total", "largest"),
-        rows=[
-            [what, f"{times['total']:.0f}", _largest(times, scale=1.0, but="total")]
-            for what, times in section["imports"].items()
-        ],
+        title="import times, by package (ms, by `-X importtime`, which slows imports down)",
+        columns=("", *imports),
+        rows=rows,
     )
 
 
-def _largest(found: Mapping[str, float], *, scale: float = _MB, but: str = "") -> str:
-    top = sorted(((v, k) for k, v in found.items() if k != but), reverse=True)[:5]
-    return ", ".join(f"{name} {value / scale:.1f}" for value, name in top)
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _largest(found: Mapping[str, float]) -> str:
+    top = sorted(((size, name) for name, size in found.items()), reverse=True)[:5]
+    return ", ".join(f"{name} {size / _MB:.1f}" for size, name in top)
 
 
 def _invocations(section: Mapping[str, Any]) -> Iterator[Table]:
@@ -259,30 +330,41 @@ def _growth(section: Mapping[str, Any]) -> Iterator[Table]:
             section="Growth",
             title=f"{dimension}: one row, JSON text to JSON text (µs, p50 ± half the IQR)",
             columns=("", *values),
-            rows=[[NAMES[way], *(_short(found[way]) for found in values.values())] for way in ways],
+            rows=[
+                [NAMES[way], *(_short(found.get(way)) for found in values.values())] for way in ways
+            ],
         )
 
 
-def _short(found: Mapping[str, float]) -> str:
+def _short(found: Mapping[str, float] | None) -> str:
+    if found is None:
+        return "–"
     return f"{found['p50']:.0f} ± {found['iqr'] / 2:.0f}"
 
 
 def _budgets(verdicts: Sequence[Verdict]) -> Table:
-    models = list(dict.fromkeys(verdict.model for verdict in verdicts))
-    lines = []
-    for what in dict.fromkeys(verdict.what for verdict in verdicts):
-        of = {verdict.model: verdict for verdict in verdicts if verdict.what == what}
-        lines.append([what, *(_verdict(of[model]) for model in models)])
     return Table(
         section="Budgets",
-        title="each with its limit",
-        columns=("", *(f"model {model}" for model in models)),
-        rows=lines,
+        title="each with its limit; ratios of this run",
+        columns=("", "model", "value", "limit", "verdict"),
+        rows=[
+            [verdict.what, verdict.model, _value(verdict), verdict.limit, _word(verdict)]
+            for verdict in verdicts
+        ],
     )
 
 
-def _verdict(verdict: Verdict) -> str:
+def _value(verdict: Verdict) -> str:
     if verdict.value is None:
-        return f"not measured ({verdict.limit})"
-    word = "met" if verdict.met else "not met"
-    return f"{verdict.value:.3g} {verdict.unit}".strip() + f", {word} ({verdict.limit})"
+        return "–"
+    slack = f" ± {verdict.slack:.2f}" if verdict.slack else ""
+    return f"{_digits(verdict.value)}{slack} {verdict.unit}".strip()
+
+
+def _digits(value: float) -> str:
+    """Three digits at least, and never an exponent."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _word(verdict: Verdict) -> str:
+    return {True: "met", False: "NOT MET", None: "not measured"}[verdict.met]

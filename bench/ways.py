@@ -165,6 +165,7 @@ class Ours:
     requests = "requests"
 
     def __init__(self, directory: Path, n_threads: int) -> None:
+        from container.events import encode_response
         from container.handler import make_handler
         from container.settings import Settings
         from model.bundle import open_bundle
@@ -174,15 +175,15 @@ class Ours:
         self._choose_engine(directory, n_threads or 1)
         self.handler = make_handler(self.bundle, Settings())
         self.engine = self.bundle._engine  # noqa: SLF001  (its name and its time are what we tell)
-        self.detail = type(self.engine).__name__
+        self._encode = encode_response
+        self.detail = _describe(self.engine)
 
     def _choose_engine(self, directory: Path, n_threads: int) -> None:
         """The bundle's own choice stands."""
 
     def answer(self, text: str) -> str:
-        # As `container.lambda_function` writes a response.
-        response = self.handler(text.encode(), None)
-        return json.dumps(response, allow_nan=False, separators=(",", ":"))
+        # As `container.lambda_function` has the runtime call it.
+        return self._encode(self.handler(text.encode(), None))
 
     def values(self, reply: str) -> list[float] | None:
         body = json.loads(reply)["body"]
@@ -208,6 +209,13 @@ class CApi(Ours):
             self.bundle.close()
             engine = XGBoostEngine(self.bundle.manifest, model, n_threads=n_threads)
             self.bundle._engine = engine  # noqa: SLF001
+
+
+def _describe(engine: object) -> str:
+    """An engine's class, and the way it walks through trees where it has several."""
+    name = type(engine).__name__
+    walk = getattr(getattr(engine, "_forest", None), "walk", None)
+    return f"{name}, {walk}" if walk else name
 
 
 def _flat(values: list[Any]) -> list[float]:

@@ -10,7 +10,9 @@ import gc
 import json
 import os
 import sys
+import threading
 import time
+import traceback
 from array import array
 from collections.abc import Callable, Iterator
 from itertools import cycle
@@ -48,6 +50,26 @@ class Worker:
         predict = self._way.prepare(self._matrix(rows), rows)
         return _measure(lambda _text: predict(), cycle([""]), at_least_s, at_least=1)
 
+    def callers(self, door: str, rows: int, n: int, at_least_s: float) -> dict[str, float]:
+        """One turn: so many threads that call at once, each for so long and once at least.
+
+        Args:
+            door: `engine`, with a matrix in memory, or `handler`, JSON text to JSON text.
+            rows: in each call.
+            n: threads.
+            at_least_s: seconds.
+
+        Returns:
+            `rows_per_second` of all threads together, until the last one has ended.
+        """
+        if door == "engine":
+            predict = self._way.prepare(self._matrix(rows), rows)
+            return {"rows_per_second": rows * _call_together(n, at_least_s, lambda _: predict())}
+        texts = self._requests(rows)
+        answer = self._way.answer
+        rate = _call_together(n, at_least_s, lambda at: answer(texts[at % len(texts)]))
+        return {"rows_per_second": rows * rate}
+
     def equal(self) -> dict[str, Any]:
         """How near outputs and replies are to XGBoost's own."""
         n_outputs = self._meta.n_outputs
@@ -80,8 +102,14 @@ class Worker:
     def _requests(self, rows: int) -> list[str]:
         if rows not in self._texts:
             file = self._directory / f"{self._way.requests}-{rows}.jsonl"
-            self._texts[rows] = file.read_text().splitlines()
+            self._texts[rows] = file.read_text().splitlines() if file.exists() else self._join(rows)
         return self._texts[rows]
+
+    def _join(self, rows: int) -> list[str]:
+        """Lists of so many records, a multiple of ten, made of the lists of ten."""
+        tens = [text[1:-1] for text in self._requests(10)]
+        n = rows // 10
+        return [f"[{', '.join(tens[at : at + n])}]" for at in range(0, len(tens) - n + 1, n)]
 
     def _matrix(self, rows: int) -> "array[float]":
         matrix = array("f")
@@ -106,6 +134,36 @@ def _measure(
         call(text)
         wall.append((time.perf_counter_ns() - start) / 1e3)
     return {"wall_us": wall, "cpu_us": (time.process_time_ns() - cpu) / 1e3 / len(wall)}
+
+
+def _call_together(n: int, at_least_s: float, call: Callable[[int], object]) -> float:
+    """Calls a second of all threads; each call gets a number, to choose an input by."""
+    gc.collect()
+    found: list[tuple[float, float, int]] = []
+    failures: list[Exception] = []
+    gate = threading.Barrier(n)
+
+    def run(me: int) -> None:
+        first = done = me * 1_000
+        gate.wait()
+        begin = time.perf_counter()
+        try:
+            while done == first or time.perf_counter() < begin + at_least_s:
+                call(done)
+                done += 1
+        except Exception as error:
+            failures.append(error)
+        found.append((begin, time.perf_counter(), done - first))
+
+    threads = [threading.Thread(target=run, args=(me,)) for me in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    seconds = max(end for _, end, _ in found) - min(begin for begin, _, _ in found)
+    return sum(calls for _, _, calls in found) / seconds
 
 
 def _compare(found: "array[float]", reference: "array[float]") -> dict[str, Any]:
@@ -145,6 +203,7 @@ def main() -> None:
     try:
         way = _open(name, directory, n_threads)
     except Exception as error:
+        traceback.print_exc()
         say({"error": _in_short(error)})
         return
     worker = Worker(way, directory)
@@ -154,6 +213,7 @@ def main() -> None:
         try:
             say(getattr(worker, command.pop("do"))(**command))
         except Exception as error:
+            traceback.print_exc()
             say({"error": _in_short(error)})
 
 

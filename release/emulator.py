@@ -17,13 +17,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from release.errors import CommandError
 
-HANDLER = "container.lambda_function.handler"
+FUNCTION = (sys.executable, "-m", "container.entry")
+"""The bundle's function, as the image starts it."""
+
 INVOCATIONS = "/2015-03-31/functions/function/invocations"
 
 _ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
@@ -41,7 +43,7 @@ class Emulator:
         bundle: Path,
         *,
         port: int | None = None,
-        handler: str = HANDLER,
+        command: Sequence[str] = FUNCTION,
         environment: Mapping[str, str] | None = None,
         show_log: bool = False,
     ) -> None:
@@ -50,7 +52,7 @@ class Emulator:
         Args:
             bundle: the directory to serve.
             port: on loopback; a free one where None.
-            handler: `module.function`, importable from here.
+            command: starts the function; the image's own entry where none is given.
             environment: variables for the function besides ours.
             show_log: whether what emulator and function write goes to our stderr, and not to `log`.
 
@@ -71,10 +73,7 @@ class Emulator:
             f"127.0.0.1:{self.port}",
             "--runtime-api-address",
             f"127.0.0.1:{_free_port()}",
-            sys.executable,
-            "-m",
-            "awslambdaric",
-            handler,
+            *command,
         ]
         variables = {
             **os.environ,
@@ -155,13 +154,13 @@ def run_emulator(
     bundle: Path,
     *,
     port: int | None = None,
-    handler: str = HANDLER,
+    command: Sequence[str] = FUNCTION,
     environment: Mapping[str, str] | None = None,
     show_log: bool = False,
 ) -> Iterator[Emulator]:
     """An `Emulator` that is stopped at the end of the block, however it ends."""
     emulator = Emulator(
-        bundle, port=port, handler=handler, environment=environment, show_log=show_log
+        bundle, port=port, command=command, environment=environment, show_log=show_log
     )
     try:
         yield emulator

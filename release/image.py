@@ -1,0 +1,181 @@
+"""`edgexgb image`: the image that is validated as a Lambda and runs as a component."""
+
+import argparse
+import contextlib
+import json
+import re
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from model.bundle import check_replay, open_bundle
+from model.manifest import FOREST, Manifest
+from release.errors import CommandError
+from release.image_context import build_context, source_revision
+from release.image_docker import BuildError, build
+from release.image_facts import ImageFacts, read_image
+
+BASE = "debian:trixie-slim"
+ENGINES = ("auto", "forest", "xgboost")
+
+_STEP_WIDTH = 100
+_STEP = re.compile(r"Step \d+/\d+ : .*|#\d+ \[.*\d+/\d+\] .*")
+
+
+def add_image(parser: argparse.ArgumentParser) -> None:
+    """Adds the subcommands."""
+    commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        added.set_defaults(run=run)
+        added.add_argument("--json", action="store_true", help="print JSON")
+        return added
+
+    building = command("build", _build, "build the image of a bundle")
+    building.add_argument("bundle", type=Path, help="the bundle's directory")
+    building.add_argument("--tag", help="what to call it (default: edgexgb-NAME:VERSION)")
+    building.add_argument("--base", default=BASE, help=f"a Debian image (default: {BASE})")
+    building.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="forest: our kernel; xgboost: also XGBoost's library (default: what the bundle needs)",
+    )
+    building.add_argument("--platform", help="linux/amd64 or linux/arm64 (default: this machine's)")
+    building.add_argument("--network", help="of the build's steps, as docker's own option")
+    building.add_argument("--no-cache", action="store_true", help="run every step anew")
+    inspecting = command("inspect", _inspect, "show what an image is made of, without running it")
+    inspecting.add_argument("image", help="its tag or digest")
+    inspecting.add_argument("--sbom", type=Path, metavar="FILE", help="write CycloneDX JSON there")
+
+
+# --- build ----------------------------------------------------------------------------------------
+
+
+def build_image(
+    bundle: Path,
+    *,
+    tag: str | None = None,
+    base: str = BASE,
+    engine: str = "auto",
+    options: tuple[str, ...] = (),
+) -> ImageFacts:
+    """Builds the image of a bundle, which must first replay its golden rows here.
+
+    Args:
+        bundle: the bundle's directory.
+        tag: what to call it; `default_tag` where None.
+        base: a Debian image, for the interpreter and the build.
+        engine: one of `ENGINES`.
+        options: more options of `docker build`.
+
+    Raises:
+        BundleError: the bundle is not good.
+        BuildError: a step of the build failed.
+        CommandError: the bundle has no compact forest for that engine, there is no docker, daemon
+            or base image, or the project was not installed from a checkout.
+    """
+    with contextlib.closing(open_bundle(bundle)) as opened:
+        check_replay(opened)
+        manifest = opened.manifest
+        reference = tag or default_tag(manifest)
+        arguments = {
+            "BASE_IMAGE": base,
+            "ENGINE": choose_engine(manifest, engine),
+            "VERSION": version("edgexgb"),
+            "REVISION": source_revision(),
+            "MODEL_NAME": manifest.name,
+            "MODEL_VERSION": manifest.version,
+            "MODEL_DIGEST": opened.digest,
+        }
+        with build_context(bundle, opened) as context:
+            build(
+                context,
+                tag=reference,
+                build_arguments=arguments,
+                options=options,
+                on_line=_show_step,
+            )
+    return read_image(reference)
+
+
+def default_tag(manifest: Manifest) -> str:
+    """A tag with the model's name and version, in the characters that docker allows.
+
+    Source: distribution, `reference/reference.go`: lower case in names, 128 characters in tags.
+    """
+    name = re.sub(r"[^a-z0-9]+", "-", manifest.name.lower()).strip("-") or "model"
+    version = re.sub(r"[^A-Za-z0-9_.-]", "-", manifest.version)[:128]
+    return f"edgexgb-{name}:{version}"
+
+
+def choose_engine(manifest: Manifest, engine: str) -> str:
+    """The engine of the image, `forest` or `xgboost`.
+
+    Raises:
+        CommandError: the forest is asked for, and the bundle has none.
+    """
+    has_forest = FOREST in manifest.files
+    if engine == "auto":
+        return "forest" if has_forest else "xgboost"
+    if engine == "forest" and not has_forest:
+        observed = f"a bundle without {FOREST} ({manifest.forest.refusal})"
+        raise CommandError(f"--engine forest: got {observed}, expected one, or --engine xgboost")
+    return engine
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    options: list[str] = []
+    for name in ("platform", "network"):
+        if (value := getattr(arguments, name)) is not None:
+            options += [f"--{name}", value]
+    if arguments.no_cache:
+        options.append("--no-cache")
+    try:
+        facts = build_image(
+            arguments.bundle,
+            tag=arguments.tag,
+            base=arguments.base,
+            engine=arguments.engine,
+            options=tuple(options),
+        )
+    except BuildError as error:
+        for line in error.lines:
+            print(line, file=sys.stderr)
+        raise
+    _print(facts, as_json=arguments.json)
+    return 0
+
+
+def _show_step(line: str) -> None:
+    if _STEP.fullmatch(line):
+        text = " ".join(line.split())
+        print(text if len(text) <= _STEP_WIDTH else f"{text[: _STEP_WIDTH - 1]}…", file=sys.stderr)
+
+
+# --- inspect --------------------------------------------------------------------------------------
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    facts = read_image(arguments.image)
+    if arguments.sbom is not None:
+        from release.image_sbom import write_sbom  # a library that nothing else needs
+
+        write_sbom(facts, arguments.sbom)
+    _print(facts, as_json=arguments.json)
+    return 0
+
+
+def _print(facts: ImageFacts, *, as_json: bool) -> None:
+    from release.image_show import show_image
+
+    if as_json:
+        fields = {**asdict(facts), "size_bytes": facts.size_bytes}
+        print(json.dumps({**fields, "update": asdict(facts.update)}, indent=2, ensure_ascii=False))
+    else:
+        show_image(facts, Console())

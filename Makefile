@@ -65,6 +65,8 @@ COMPILE = PYTHONPATH=$(VENV)/share/uv $(BIN)/python -m uv pip compile --quiet --
 lock: setup ## resolve the lock files anew
 	@$(PIP) --target $(VENV)/share/uv uv
 	@$(COMPILE) --all-extras pyproject.toml -o requirements.lock
+	@$(COMPILE) --constraint requirements.lock --extra device pyproject.toml -o container/requirements.lock
+	@echo "xgboost-cpu>=3.2,<4" | $(COMPILE) --constraint requirements.lock --no-deps - -o container/xgboost.lock
 	@echo aws-sam-cli | $(COMPILE) --no-deps - -o emulator.lock
 	@echo "xgboost-cpu==2.1.4 ; sys_platform == 'linux'" | $(COMPILE) --no-deps - -o old-xgboost.lock
 	@$(COMPILE) --constraint requirements.lock --override bench/competitors.override \

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 HANDLER = "container.lambda_function.handler"
 
 _RUNTIME_API = "AWS_LAMBDA_RUNTIME_API"
+_TOKEN = "SVCUID"  # noqa: S105  (its name)
+_MAX_TOKEN_BYTES = 1024
+_FINISH_S = 8.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,9 +26,7 @@ def main(arguments: Sequence[str]) -> int:
         case []:
             return _serve_lambda()
         case ["component"]:
-            from container.__main__ import main as run_component
-
-            return run_component()
+            return _run_component()
         case ["--self-test"]:
             from container.self_test import main as test
 
@@ -48,6 +49,56 @@ def _serve_lambda() -> int:
     # The client takes its arguments as a process does: its own name first.
     serve(["awslambdaric", HANDLER])
     return 0
+
+
+def _run_component() -> int:
+    """Runs the component; its token is in the environment, or the first line of stdin."""
+    if _TOKEN not in os.environ and (token := _read_token()):
+        # What is put in here is seen by nobody outside: neither `docker inspect` nor /proc has it.
+        os.environ[_TOKEN] = token
+        _end_with_stdin()
+    from container.__main__ import main as run
+
+    return run()
+
+
+def _read_token() -> str:
+    """The first line of stdin; empty where there is none, and at a terminal."""
+    line = b""
+    try:
+        if not os.isatty(0):
+            while len(line) <= _MAX_TOKEN_BYTES and not line.endswith(b"\n"):
+                if not (byte := os.read(0, 1)):
+                    break
+                line += byte
+    except OSError:  # it is closed
+        return ""
+    return line.decode(errors="replace").strip() if line.endswith(b"\n") else ""
+
+
+def _end_with_stdin() -> None:
+    """Ends the process as SIGTERM would, once nobody holds the other end of stdin any more.
+
+    That is docker's client. Where it is killed, its container would go on as before, and answer
+    beside the one that the nucleus starts in its place.
+
+    Source: moby, container/stream/attach.go: stdin is closed when its only client goes.
+    """
+    import signal
+    import threading
+    import time
+
+    def wait() -> None:
+        try:
+            while os.read(0, 4096):
+                pass
+        except OSError:  # as good as its end
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_FINISH_S)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=wait, name="stdin", daemon=True).start()
 
 
 def _end_on_sigterm() -> None:

@@ -49,6 +49,7 @@ _REMIND_S = 5.0  # between two lines about a stop that takes long
 _PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TMPDIR", "TZ"),
+    *("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG"),  # the daemon that the user has images in
     *_PROXIES,
     *map(str.lower, _PROXIES),
 )

@@ -26,6 +26,12 @@ from nucleus.errors import DeviceError
 SOCKET_PATH_BYTES = 107
 """The longest path of a Unix socket. Source: unix(7), `sun_path`."""
 
+_ROOT_MODE = 0o755
+"""Components may be other users, in containers, too, who have to get to the socket.
+
+Source: aws-greengrass-nucleus, util/Permissions.java, `setRootPermission`.
+"""
+
 _LOCK_S = 0.5
 """Whoever only looks whether a device runs holds the lock for an instant."""
 
@@ -56,10 +62,11 @@ class DeviceRoot:
         if directory == self.path.resolve():
             yield
             return
-        directory.mkdir(exist_ok=True, mode=0o755)
+        directory.mkdir(exist_ok=True, mode=_ROOT_MODE)
         found = directory.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise DeviceError(f"{directory}: got somebody else's, expected a directory of ours")
+        directory.chmod(_ROOT_MODE)
         try:
             yield
         finally:
@@ -79,6 +86,16 @@ class DeviceRoot:
         """A component's working directory."""
         return self.path.resolve() / "work" / component
 
+    def make(self) -> None:
+        """Makes the directory where it is missing; components, as whatever user, may look into it.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        if not self.path.exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.chmod(_ROOT_MODE)
+
     @contextlib.contextmanager
     def hold(self, facts: Mapping[str, object], status: Mapping[str, object]) -> Iterator[None]:
         """Holds the root for one device; the kernel lets go of it however the device ends.
@@ -92,7 +109,7 @@ class DeviceRoot:
             DeviceError: another device holds it.
             OSError: the directory cannot be made or written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.make()
         with (self.path / "device.lock").open("a+") as file:
             end = time.monotonic() + _LOCK_S
             while not _locked(file, fcntl.LOCK_EX):

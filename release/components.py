@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,18 @@ from typing import Any, NoReturn
 from model.bundle import open_bundle
 from nucleus.device import Placement
 from release.errors import CommandError
+from release.image_facts import find_image
 
 INFERENCE = "edgexgb.Inference"
 CONSUMER = "edgexgb.Consumer"
+
+CONTAINER = "container"
+"""The attribute `runtime` of a device on this machine that runs our component from its image."""
+
+UNSTAMPED = f"edgexgb@sha256:{'0' * 64}"
+"""What the recipe has in place of the image; no image has such a digest."""
+
+_PINNED = re.compile(r"([a-z0-9][a-z0-9._:/-]*@)?sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +50,9 @@ def select(arguments: argparse.Namespace) -> Selection:
         BundleError: the bundle cannot be opened.
         OSError: a recipe cannot be read.
     """
+    if arguments.bundle is not None and arguments.image is not None:
+        observed = f"a bundle ({arguments.bundle}) beside it"
+        raise CommandError(f"--image: got {observed}, expected none: the image has its own")
     recipes: list[tuple[str, str]] = []
     configurations: dict[str, dict[str, Any]] = {}
     if arguments.bundle is not None:
@@ -48,6 +61,9 @@ def select(arguments: argparse.Namespace) -> Selection:
         recipes.append(_packaged("container"))
         bundle = str(arguments.bundle.resolve())
         configurations[INFERENCE] = {"python": sys.executable, "bundle": bundle}
+    elif arguments.image is not None:
+        # By its digest: the tag may name another image when the component is started again.
+        recipes.append(image_recipe(find_image(arguments.image).id))
     if arguments.consumer:
         recipes.append(_packaged("consumer"))
         configurations[CONSUMER] = {"python": sys.executable}
@@ -56,12 +72,17 @@ def select(arguments: argparse.Namespace) -> Selection:
         observed = "no such directory"
         raise CommandError(f"{arguments.artifacts}: got {observed}, expected one of artifacts")
     if not recipes:
-        raise CommandError("nothing to run: got no component, expected a bundle or a --recipe")
+        expected = "a bundle, an --image or a --recipe"
+        raise CommandError(f"nothing to run: got no component, expected {expected}")
     for text in arguments.configure:
         name, fields = _configuration(text)
         configurations[name] = _merge(configurations.get(name, {}), fields)
-    # Ours run as processes here; a recipe's manifest for containers comes after the one for them.
-    platform = {"runtime": "process"} | dict(_pair(text) for text in arguments.platform)
+    # Ours run as processes here, but for an image: the manifest for containers comes after theirs.
+    runtime = "process" if arguments.image is None else CONTAINER
+    platform = {"runtime": runtime} | dict(_pair(text) for text in arguments.platform)
+    if platform["runtime"] == CONTAINER and arguments.bundle is not None:
+        expected = "an --image in place of the bundle"
+        raise CommandError(f"--platform runtime={CONTAINER}: got no image, expected {expected}")
     return Selection(
         placements=[
             Placement(place=place, recipe=text, artifacts=arguments.artifacts)
@@ -70,6 +91,34 @@ def select(arguments: argparse.Namespace) -> Selection:
         configurations=configurations,
         platform=platform,
     )
+
+
+def image_recipe(image: str) -> tuple[str, str]:
+    """The inference component's recipe with an image, and how errors call it.
+
+    Raises:
+        CommandError: the image is not pinned by a digest.
+    """
+    place, text = _packaged("container")
+    return place, stamp_recipe(text, image)
+
+
+def stamp_recipe(text: str, image: str) -> str:
+    """The inference component's recipe with its image, in place of the digest that nothing has.
+
+    Args:
+        text: `container/recipe.yaml`.
+        image: pinned by a digest: `REGISTRY/NAME@sha256:…`, or `sha256:…` on this machine alone.
+
+    Raises:
+        CommandError: the image is not pinned, or the recipe was stamped before.
+    """
+    if not _PINNED.fullmatch(image):
+        expected = "one with a digest: sha256: and 64 digits"
+        raise CommandError(f"the recipe's image: got {image!r}, expected {expected}")
+    if UNSTAMPED not in text:
+        raise CommandError(f"the recipe: got no {UNSTAMPED}, expected the one that we ship")
+    return text.replace(UNSTAMPED, image)
 
 
 def _pair(text: str) -> tuple[str, str]:

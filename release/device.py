@@ -90,6 +90,11 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "bundle", type=Path, nargs="?", help="run the inference component with this bundle"
     )
+    parser.add_argument(
+        "--image",
+        metavar="IMAGE",
+        help="run it from an image that `edgexgb image build` has made, in a container",
+    )
     parser.add_argument("--consumer", action="store_true", help="run the sample consumer beside it")
     parser.add_argument(
         "--recipe",
@@ -171,6 +176,7 @@ def _start(arguments: argparse.Namespace) -> int:
 
 def _log_to(root: DeviceRoot) -> None:
     """Has the device's own log beside those of the components, and warnings on stderr, too."""
+    root.make()
     path = root.log("greengrass")
     path.parent.mkdir(parents=True, exist_ok=True)
     file = RotatingFileHandler(path, maxBytes=1024 * 1024, backupCount=9, delay=True)
@@ -230,6 +236,7 @@ def _start_detached(arguments: argparse.Namespace) -> int:
     """
     root = DeviceRoot(arguments.root)
     root.check_free()
+    root.make()
     log = root.path / "logs" / "device.out"
     log.parent.mkdir(parents=True, exist_ok=True)
     words = list(arguments.words)

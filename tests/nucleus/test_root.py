@@ -162,3 +162,17 @@ def test_status_is_of_the_device_that_runs(tmp_path: Path) -> None:
         assert root.read_status() == {"components": []}
         root.write_status({"components": ["new"]})
         assert root.read_status() == {"components": ["new"]}
+
+
+def test_directory_of_ones_own_may_be_entered_by_components(tmp_path: Path) -> None:
+    """As on a real device, whatever the user's umask; one that was there stays as it was."""
+    before = os.umask(0o077)
+    try:
+        for name in ("made", "found"):
+            if name == "found":
+                (tmp_path / name).mkdir()
+            DeviceRoot(tmp_path / name).make()
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("made", "found")]
+    assert modes == [0o755, 0o700]

@@ -95,7 +95,9 @@ def test_platform_is_overridden(binary: Packed) -> None:
 
 def test_nothing_to_run_is_refused() -> None:
     """An empty device is of no use."""
-    assert refused() == "nothing to run: got no component, expected a bundle or a --recipe"
+    assert refused() == (
+        "nothing to run: got no component, expected a bundle, an --image or a --recipe"
+    )
 
 
 @pytest.mark.parametrize(

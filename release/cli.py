@@ -26,6 +26,7 @@ from model.golden import GoldenRow
 from model.hyperparameters import add_arguments, add_policies
 from model.manifest import MANIFEST, manifest_fields, parse_manifest
 from nucleus.errors import DeviceError, RecipeError
+from release.arguments import port
 from release.device import add_device
 from release.errors import CommandError
 from release.image import add_image
@@ -110,19 +111,13 @@ def _parser() -> argparse.ArgumentParser:
     serve = command("serve", _serve, "serve a bundle on loopback until Ctrl-C")
     serve.add_argument("bundle", type=Path, help="the bundle's directory")
     serve.add_argument("--rie", action="store_true", help="as a Lambda, in AWS's emulator")
-    serve.add_argument("--port", type=_port, help="(default: a free one)")
+    serve.add_argument("--port", type=port, help="(default: a free one)")
     _add_invoke(command("invoke", _invoke, "send an event or rows, and print the answer"))
     _add_validate(command("validate", _validate, "replay the golden rows and report what differs"))
     add_image(command("image", None, "the image that is both Lambda and component"))
     add_device(command("device", None, "a Greengrass core device on this machine"))
     add_request(command("request", request, "send rows over pub/sub, as a consumer component does"))
     return parser
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 65_535:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a port from 1 to 65535")
-    return int(text)
 
 
 def _say(text: str) -> None:

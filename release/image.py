@@ -14,6 +14,9 @@ from rich.console import Console
 
 from model.bundle import check_replay, open_bundle
 from model.manifest import FOREST, Manifest
+from nucleus.personality import PERSONALITIES
+from release.arguments import port, positive
+from release.device import whole
 from release.errors import CommandError
 from release.image_context import build_context, source_revision
 from release.image_docker import BuildError, build
@@ -21,6 +24,7 @@ from release.image_facts import ImageFacts, read_image
 
 BASE = "debian:trixie-slim"
 ENGINES = ("auto", "forest", "xgboost")
+DOORS = ("lambda", "component")
 
 _STEP_WIDTH = 100
 _STEP = re.compile(r"Step \d+/\d+ : .*|#\d+ \[.*\d+/\d+\] .*")
@@ -52,6 +56,36 @@ def add_image(parser: argparse.ArgumentParser) -> None:
     inspecting = command("inspect", _inspect, "show what an image is made of, without running it")
     inspecting.add_argument("image", help="its tag or digest")
     inspecting.add_argument("--sbom", type=Path, metavar="FILE", help="write CycloneDX JSON there")
+    running = command("run", _run, "run an image as a Lambda on loopback until Ctrl-C")
+    running.add_argument("image", help="its tag or digest")
+    running.add_argument("--port", type=port, help="(default: a free one)")
+    _add_limits(running)
+    validating = command("validate", _validate, "replay the golden rows against an image's doors")
+    validating.add_argument("image", help="its tag or digest")
+    validating.add_argument("--bundle", type=Path, help="refuse an image of another bundle")
+    validating.add_argument("--report", type=Path, help="where to (default: build/image-report)")
+    validating.add_argument(
+        "--door",
+        choices=("both", *DOORS),
+        default="both",
+        help="the Lambda, the component on a core device here (default: both)",
+    )
+    validating.add_argument(
+        "--personality",
+        choices=sorted(PERSONALITIES),
+        default="classic",
+        help="the nucleus that runs the component (default: classic)",
+    )
+    _add_limits(validating)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """Adds what the Lambda's container may use; see `release.image_run.Limits`."""
+    parser.add_argument("--memory", type=whole, default=128, metavar="MB", help="(default: 128)")
+    parser.add_argument(
+        "--cpus", type=positive, default=1.0, help="of the Lambda, 0.5 say (default: 1)"
+    )
+    parser.add_argument("--user", default="12345:54321", help="UID[:GID] (default: %(default)s)")
 
 
 # --- build ----------------------------------------------------------------------------------------
@@ -169,6 +203,21 @@ def _inspect(arguments: argparse.Namespace) -> int:
         write_sbom(facts, arguments.sbom)
     _print(facts, as_json=arguments.json)
     return 0
+
+
+# --- run and validate -----------------------------------------------------------------------------
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from release.image_run import run  # what builds and inspects needs no emulator
+
+    return run(arguments)
+
+
+def _validate(arguments: argparse.Namespace) -> int:
+    from release.image_validate import run
+
+    return run(arguments)
 
 
 def _print(facts: ImageFacts, *, as_json: bool) -> None:

@@ -45,6 +45,27 @@ _PARTS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OurImage:
+    """An image that `edgexgb image build` has made, as docker records it.
+
+    Attributes:
+        reference: what it was asked for by.
+        id: its digest on this machine, `sha256:…`; the same for both doors.
+        platform: `linux/amd64`, say.
+        labels: as they are.
+        entrypoint: what docker starts in it.
+        layers: their digests, from the first to the last.
+    """
+
+    reference: str
+    id: str
+    platform: str
+    labels: Mapping[str, str]
+    entrypoint: tuple[str, ...]
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """A layer of an image.
 
@@ -94,31 +115,50 @@ class ImageFacts:
         return self.layers[-1]
 
 
+def find_image(reference: str) -> OurImage:
+    """An image of ours that is on this machine.
+
+    Raises:
+        CommandError: it is not, or there is no docker or daemon; or it is none of ours.
+    """
+    found = json.loads(run_docker("image", "inspect", reference))[0]
+    config = found["Config"]
+    labels = config.get("Labels") or {}
+    if MODEL_DIGEST not in labels:
+        raise CommandError(
+            f"{reference}: got an image without the label {MODEL_DIGEST}, expected one that "
+            "`edgexgb image build` has made"
+        )
+    return OurImage(
+        reference=reference,
+        id=found["Id"],
+        platform=f"{found['Os']}/{found['Architecture']}",
+        labels=dict(sorted(labels.items())),
+        entrypoint=tuple(config.get("Entrypoint") or ()),
+        layers=tuple(found["RootFS"]["Layers"]),
+    )
+
+
 def read_image(reference: str) -> ImageFacts:
     """The facts of an image that is on this machine.
 
     Raises:
         CommandError: it is not, or there is no docker or daemon; or it is none of ours.
     """
-    found = json.loads(run_docker("image", "inspect", reference))[0]
-    labels = found["Config"].get("Labels") or {}
-    if MODEL_DIGEST not in labels:
-        raise CommandError(
-            f"{reference}: got an image without the label {MODEL_DIGEST}, expected one that "
-            "`edgexgb image build` has made"
-        )
+    found = find_image(reference)
     with tempfile.TemporaryDirectory(prefix="edgexgb-image-") as folder:
         saved = Path(folder) / "image.tar"
         run_docker("image", "save", "--output", str(saved), reference)
         contents = read_saved(saved)
-    digests = found["RootFS"]["Layers"]
     records = {name: text for content in contents for name, text in content.records.items()}
     return ImageFacts(
         reference=reference,
-        id=found["Id"],
-        platform=f"{found['Os']}/{found['Architecture']}",
-        labels=dict(sorted(labels.items())),
-        layers=[content.layer(digest) for digest, content in zip(digests, contents, strict=True)],
+        id=found.id,
+        platform=found.platform,
+        labels=found.labels,
+        layers=[
+            content.layer(digest) for digest, content in zip(found.layers, contents, strict=True)
+        ],
         parts=_parts(contents),
         packages=read_packages(records),
     )

@@ -39,7 +39,7 @@ def show_image(facts: ImageFacts, console: Console) -> None:
     console.print(f"an update of the model: {cost} (the last layer alone)", highlight=False)
 
 
-def megabytes(n_bytes: int) -> str:
+def megabytes(n_bytes: float) -> str:
     """Bytes for people: `1.23 MB`, in millions, as docker has it."""
     return f"{n_bytes / 1e6:.2f} MB"
 

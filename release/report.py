@@ -21,6 +21,23 @@ class Bar:
     height: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """The latency histogram.
+
+    Attributes:
+        bars: of it.
+        shown_ms: where it ends.
+        p50_x: where the median is.
+        p99_x: where the 99th percentile is.
+    """
+
+    bars: Sequence[Bar]
+    shown_ms: float
+    p50_x: float
+    p99_x: float
+
+
 def write_report(report: Report, directory: Path) -> tuple[Path, Path]:
     """The JSON file and the page, both named by the bundle's digest and the target.
 
@@ -39,6 +56,16 @@ def write_report(report: Report, directory: Path) -> tuple[Path, Path]:
 
 def render_page(report: Report) -> str:
     """The page, complete in itself: no script, no font, no address."""
+    return render_doors([report])
+
+
+def render_doors(reports: Sequence[Report], *, image: str | None = None) -> str:
+    """The page of one model's reports.
+
+    Args:
+        reports: at least one.
+        image: the digest of the image that answered each of them, where one did.
+    """
     import jinja2  # only the page needs it
 
     environment = jinja2.Environment(
@@ -49,12 +76,20 @@ def render_page(report: Report) -> str:
         undefined=jinja2.StrictUndefined,
     )
     template = environment.get_template("report.html.j2")
-    shown = _shown_ms(report)
     return template.render(
-        report=report,
-        bars=histogram(report.latency_ms, upper=shown),
+        first=reports[0],
+        passed=all(report.passed for report in reports),
+        image=image,
+        doors=[(report, _picture(report)) for report in reports],
         width=_WIDTH,
         height=_HEIGHT,
+    )
+
+
+def _picture(report: Report) -> Picture:
+    shown = _shown_ms(report)
+    return Picture(
+        bars=histogram(report.latency_ms, upper=shown),
         shown_ms=shown,
         p50_x=min(report.p50_ms / shown, 1) * _WIDTH,
         p99_x=min(report.p99_ms / shown, 1) * _WIDTH,

@@ -17,7 +17,9 @@ from release.image_facts import ImageFacts
 from tests.conftest import Packed
 
 MAKE_BASE = Path(__file__).parent / "make_base.sh"
-TAG = "edgexgb-test"
+TAG = f"edgexgb-test-{os.getpid()}"
+"""Of one run of the tests: another on the same daemon has its own."""
+
 ON_HOST = ("--network", "host")
 """Build steps reach what this machine reaches, also where the daemon makes no bridges."""
 

@@ -385,6 +385,24 @@ class CoreDevice:
         if response.restart_status == model.RequestStatus.FAILED:
             raise OperationRefusedError(f"{place}: got a failure, expected success")
 
+    def create_local_deployment(self, request: Mapping[str, Any]) -> str:
+        """The id of a deployment that the device has taken; it does not wait for its end.
+
+        Args:
+            request: the fields of CreateLocalDeploymentRequest, named as on the wire.
+
+        Raises:
+            OperationRefusedError: it asks for what cannot be.
+            NotPermittedError: the policy does not allow it.
+            MessageTooLargeError: it does not fit into one message.
+            TransportError: see `CoreDevice`.
+        """
+        place = "deployment"
+        shape = model.CreateLocalDeploymentRequest._from_payload(dict(request))  # noqa: SLF001
+        response = self._call(place, self._client.new_create_local_deployment, shape)
+        deployment_id: str = response.deployment_id
+        return deployment_id
+
     # --- operations -------------------------------------------------------------------------------
 
     def _send(self, place: str, make: Callable[[], Any], request: Any) -> Any:

@@ -154,7 +154,7 @@ class Configuration:
         """Takes another one's content over, with its timestamps; subscribers hear what differs."""
         changed: list[KeyPath] = []
         prune(self._root, other.value(), (), changed)
-        overwrite(self._root, other._root, (), changed)
+        overwrite(self._root, copy.deepcopy(other._root), (), changed)  # noqa: SLF001  (of our own kind)
         self._tell(changed)
 
     def to_json(self) -> dict[str, Any]:

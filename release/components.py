@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from model.bundle import open_bundle
 from nucleus.device import Placement
+from nucleus.root import DeviceRoot
 from release.errors import CommandError
 
 INFERENCE = "edgexgb.Inference"
@@ -55,7 +56,7 @@ def select(arguments: argparse.Namespace) -> Selection:
     if arguments.artifacts is not None and not arguments.artifacts.is_dir():
         observed = "no such directory"
         raise CommandError(f"{arguments.artifacts}: got {observed}, expected one of artifacts")
-    if not recipes:
+    if not recipes and (arguments.fresh or not DeviceRoot(arguments.root).has_state):
         raise CommandError("nothing to run: got no component, expected a bundle or a --recipe")
     for text in arguments.configure:
         name, fields = _configuration(text)

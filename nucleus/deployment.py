@@ -301,10 +301,10 @@ class Deployments:
                 result = Result.FAILED_ROLLBACK_NOT_REQUESTED if broken else Result.SUCCESSFUL
                 self._commit(plan.next.state, result, why)
                 return result, why
-        except (PlacedError, OSError, ValueError) as error:
+        except Exception as error:
             # What the device itself cannot do is undone in any case: nothing whole is there.
             _log.exception("deployment %s", deployment.id)
-            why = str(error)
+            why = str(error) or repr(error)
         return await self._roll_back(plan, before, snapshot, why, supervisor, running)
 
     async def _activate(self, plan: Plan, supervisor: Supervisor, running: Running) -> None:
@@ -362,7 +362,7 @@ class Deployments:
             supervisor.put_in(before.specs.values())
             self._changed()
             broken = await supervisor.outcome(back)
-        except (PlacedError, OSError, ValueError) as error:
+        except Exception as error:
             _log.exception("the rollback has failed")
             return Result.FAILED_UNABLE_TO_ROLLBACK, f"{why}; then {error}"
         finally:

@@ -132,7 +132,7 @@ class Device:
             states=self._states,
             history=History(root.deployment_history),
             show=show,
-            changed=self._refresh,
+            changed=self._follow_deployment,
             notify_s=notify_s,
         )
 
@@ -292,6 +292,10 @@ class Device:
         if status.state in _BAD:
             why = f": {status.last_error}; see {self.root.log(status.name)}"
         self._show(f"{status.name} {status.version} is {status.state}{why}")
+
+    def _follow_deployment(self) -> None:
+        self._write_configuration()
+        self._refresh()
 
     def _refresh(self) -> None:
         if self._supervisor is not None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -438,6 +439,10 @@ def test_policy_that_lite_refuses_changes_nothing(tmp_path: Path) -> None:
 # --- asking ---------------------------------------------------------------------------------------
 
 
+def _has(items: list[Any], n_items: int) -> bool:
+    return len(items) == n_items
+
+
 def test_component_that_defers_is_asked_again_until_it_agrees(tmp_path: Path) -> None:
     """Nothing is stopped before, and the history says for whom it waits."""
     recipes = write_recipe(tmp_path / "recipes", "A", "2.0.0")
@@ -447,7 +452,7 @@ def test_component_that_defers_is_asked_again_until_it_agrees(tmp_path: Path) ->
         notices.subscribe("A", stream)
         deployment_id = device.submit(adding(recipes, A="2.0.0"))
         for n in range(3):
-            await device.until(lambda n=n: len(stream.events) == n + 1)
+            await device.until(partial(_has, stream.events, n + 1))
             assert device.versions()["A"] == ("1.0.0", "RUNNING")
             notices.answer("A", deployment_id, 200 if n < 2 else 0)
             if n == 0:

@@ -23,7 +23,7 @@ from nucleus.deployments.states import StateStore, digest_of
 from nucleus.errors import AccessControlError, DeviceError
 from nucleus.lifecycle import State
 from nucleus.operations.configuration import configuration_operations
-from nucleus.operations.deployment import deployment_operations
+from nucleus.operations.deployments import deployment_operations
 from nucleus.operations.lifecycle import UpdateNotices, lifecycle_operations
 from nucleus.operations.mqtt import MqttProxy, SeenMessage
 from nucleus.operations.pubsub import LocalPubSub

@@ -114,9 +114,10 @@ class Supervisor:
         Raises:
             ValueError: as where the supervisor is made, or one is missing that runs.
         """
-        ordered = self._connect(specs)
-        if missing := self._components.keys() - {spec.name for spec in ordered}:
+        specs = list(specs)
+        if missing := self._components.keys() - {spec.name for spec in specs}:
             raise ValueError(f"components: got none of {sorted(missing)}, expected all that run")
+        ordered = self._connect(specs)
         old, self._components = self._components, {}
         for spec in ordered:
             if spec.name in old:

@@ -398,6 +398,9 @@ class CoreDevice:
             TransportError: see `CoreDevice`.
         """
         place = "deployment"
+        limit = (self._max_packet_bytes or MAX_PACKET_BYTES) - _PACKET_OVERHEAD_BYTES
+        if (size := len(json.dumps(request))) > limit:
+            raise MessageTooLargeError(f"{place}: got {size} bytes, expected at most {limit}")
         shape = model.CreateLocalDeploymentRequest._from_payload(dict(request))  # noqa: SLF001
         response = self._call(place, self._client.new_create_local_deployment, shape)
         deployment_id: str = response.deployment_id

@@ -140,6 +140,8 @@ class Deployments:
 
     def follow(self, components: list[ComponentStatus]) -> None:
         """Takes note of the components' states, for those who wait for a deployment."""
+        if not self._watched:
+            return
         self._wait_for(
             ", ".join(
                 f"{it.name} {it.version} ({it.state}{_why(it)})"
@@ -350,7 +352,7 @@ class Deployments:
         self._enter(Phase.ROLLING_BACK)
         back = {name for name in plan.changes if name in before.components} | plan.removed
         try:
-            self._watched = frozenset(plan.changes)
+            self._watched = frozenset(plan.changes) | plan.removed
             await supervisor.take_out(self._watched)
             for name in back:
                 await asyncio.to_thread(self._composer.place, before.components[name])

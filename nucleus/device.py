@@ -224,7 +224,8 @@ class Device:
             deploying.cancel()
             await asyncio.wait([deploying])
             await self._stop_components(self._supervisor)
-            self.deployments.conclude()
+            with contextlib.suppress(OSError):  # the next start does it as well
+                self.deployments.conclude()
 
     async def _stop_components(self, supervisor: Supervisor) -> None:
         """Stops all, and says from time to time who takes so long."""

@@ -205,7 +205,7 @@ def _watch(root: DeviceRoot, deployment_id: str, timeout_s: float) -> Record:
     said, reminder = "", 0.0
     while True:
         is_running = root.holder() is not None
-        record = next((it for it in reversed(history.read()) if it.id == deployment_id), None)
+        record = history.find(deployment_id)
         if record is None:
             raise DeviceError(f"deployment {deployment_id}: got no record, expected one")
         if record.result is not None:

@@ -4,7 +4,6 @@ So whoever watches reads a file, as with the device's status, and a device that 
 behind how far it was.
 """
 
-import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -122,11 +121,19 @@ class History:
         Raises:
             DeviceError: a file is no record.
         """
-        found = []
-        for path in self._files():
-            with contextlib.suppress(FileNotFoundError):  # the oldest go while we read
-                found.append(_parse(read_json(path), path))
-        return found
+        return [record for path in self._files() if (record := _load(path)) is not None]
+
+    def find(self, deployment_id: str) -> Record | None:
+        """The record of a deployment; None where there is none any more.
+
+        Raises:
+            DeviceError: a file is no record.
+        """
+        for path in reversed(self._files()):
+            record = _load(path)
+            if record is not None and record.id == deployment_id:
+                return record
+        return None
 
     def conclude(self, result_of: Callable[[Record], tuple[Result, str]]) -> list[Record]:
         """Ends what an earlier device has left unfinished; what was concluded.
@@ -143,6 +150,17 @@ class History:
 
     def _files(self) -> list[Path]:
         return sorted(self._path.glob("[0-9]*.json"))
+
+
+def _load(path: Path) -> Record | None:
+    """A record; None where it has gone meanwhile, as the oldest do."""
+    try:
+        content = read_json(path)
+    except DeviceError:
+        if path.exists():
+            raise
+        return None
+    return _parse(content, path)
 
 
 def _parse(content: dict[str, Any], path: Path) -> Record:

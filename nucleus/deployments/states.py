@@ -187,7 +187,8 @@ class StateStore:
                 digests={name: it["artifacts"] for name, it in components.items()},
             )
         except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
-            raise DeviceError(f"{file}: got {error!r}, expected a device's state") from error
+            expected = "a device's state; `edgexgb device start --fresh` begins anew"
+            raise DeviceError(f"{file}: got {error!r}, expected {expected}") from error
 
 
 def _flush(path: Path) -> None:

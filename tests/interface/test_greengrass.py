@@ -715,6 +715,16 @@ def test_deployment_is_asked_for(personality: Personality) -> None:
     assert seen.requests == [request]
 
 
+def test_deployment_that_is_too_large_is_not_sent() -> None:
+    """Nucleus lite would close the connection."""
+    with (
+        running_server(LITE) as server,
+        closing(connect(str(server.path), server.token(), max_packet_bytes=10_000)) as device,
+        pytest.raises(MessageTooLargeError, match=r"^deployment: got \d+ bytes, expected at most"),
+    ):
+        device.create_local_deployment({"componentToConfiguration": {"A": {"x": "x" * 10_000}}})
+
+
 def test_message_goes_to_and_comes_from_the_cloud() -> None:
     """As bytes, at least once."""
     out, back = Seen(), Seen(is_subscription=True)

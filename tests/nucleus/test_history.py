@@ -35,6 +35,17 @@ def test_no_directory_is_an_empty_history(tmp_path: Path) -> None:
     assert History(tmp_path / "none").read() == []
 
 
+def test_record_is_found_by_its_id(tmp_path: Path) -> None:
+    """The newest are looked at first."""
+    history = History(tmp_path)
+    for name in ("d1", "d2", "d3"):
+        history.open(Deployment(id=name))
+    found = history.find("d2")
+    assert found is not None
+    assert found.number == 2
+    assert history.find("d4") is None
+
+
 def test_oldest_records_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers go on."""
     monkeypatch.setattr(history_module, "KEPT", 3)

@@ -16,6 +16,7 @@ FLAGS = [
 WALK_FLAGS = [*FLAGS, "-fno-trapping-math"]
 FOREST = [
     "core",
+    "memory",
     "predict",
     "threads",
     "transform",

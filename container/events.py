@@ -306,11 +306,15 @@ class ReplyShape:
         if query.threshold is not None and not self._gives_probabilities:
             expected = "no threshold: the model gives no probabilities"
             raise input_error("malformed_request", "threshold", str(query.threshold), expected)
-        row_bytes = self._row_bytes if query.top_k is None else self._longest_row(query.top_k)
-        most = max(1, (max_reply_bytes - _HEAD_BYTES) // row_bytes)
+        most = self.most_rows(max_reply_bytes, query.top_k)
         if query.n_rows > most:
             expected = f"at most {most}, whose reply stays under {max_reply_bytes} bytes"
             raise TooManyRowsError(query.n_rows, most, expected)
+
+    def most_rows(self, max_reply_bytes: int, top_k: int | None = None) -> int:
+        """How many rows a reply is sure to hold, one at least."""
+        row_bytes = self._row_bytes if top_k is None else self._longest_row(top_k)
+        return max(1, (max_reply_bytes - _HEAD_BYTES) // row_bytes)
 
     def _longest_row(self, top_k: int | None) -> int:
         """Bytes that a row can take of a reply: as JSON text inside JSON text, as HTTP wants it."""

@@ -1,13 +1,17 @@
 """Requests to replies: what stands between a subscription and whoever answers.
 
     subscription --deliver--> requests --one thread, all that wait at once--> Service.answer --> bus
-                      `-----> refusals --one thread-------------------------> Service.refuse --> bus
+                      |-----> refusals --one thread-------------------------> Service.refuse --> bus
+                      `-----> a small one, where nothing waits -------------> Service.answer --> bus
 
-The subscription's callback only puts a message into a queue: it runs on the thread that reads the
-connection, and on nucleus lite a component that does not read stalls the bus for everybody. Both
-queues are bounded, by messages and by bytes. A request for which there is no room is refused; one
-that cannot even be refused is dropped and counted, for to wait would stall the bus, and to keep it
-would cost memory without a bound.
+The subscription's callback runs on the thread that reads the connection, and on nucleus lite a
+component that does not read stalls the bus for everybody. So it puts a message into a queue, unless
+to answer takes less time than to wake another thread: small requests are answered at once, while
+nothing waits, few replies are on their way, and the service has been quick of late.
+
+Both queues are bounded, by messages and by bytes. A request for which there is no room is refused;
+one that cannot even be refused is dropped and counted, for to wait would stall the bus, and to keep
+it would cost memory without a bound.
 
 Every other request gets exactly one reply. The replies keep the order in which their requests came;
 a refusal may overtake answers, as it is meant to.
@@ -36,6 +40,15 @@ from interface.pubsub import Lost, PubSub
 
 _log = logging.getLogger(__name__)
 
+_SMALL_BYTES = 2048
+"""A request up to here may be answered at once."""
+
+_QUICK_S = 0.0005
+"""To wake a thread takes a tenth of it, and its waking can take as long where cores are few."""
+
+_MAX_LEAVING = 16
+"""Replies on their way, where requests are answered at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -46,7 +59,7 @@ class Answer:
 
 
 class Service(Protocol):
-    """Whoever answers; called by two threads, `answer` by one and `refuse` by the other."""
+    """Whoever answers; safe to call from several threads."""
 
     def answer(self, payloads: Sequence[bytes]) -> Sequence[Answer]:
         """One answer for each payload, in their order; raises nothing."""
@@ -130,6 +143,7 @@ class Bridge:
         *,
         probe_every_s: float = 5.0,
         probe_timeout_s: float = 5.0,
+        quick_s: float = _QUICK_S,
     ) -> None:
         """Does nothing yet.
 
@@ -141,6 +155,7 @@ class Bridge:
             lost: told once; must return at once.
             probe_every_s: see `Listener`.
             probe_timeout_s: see `Listener`.
+            quick_s: for each request, so that the service counts as quick.
         """
         self._pubsub = pubsub
         self._topic = topic
@@ -149,7 +164,11 @@ class Bridge:
         self._lost = lost
         self._probe_every_s = probe_every_s
         self._probe_timeout_s = probe_timeout_s
+        self._quick_s = quick_s
         self._guard = threading.Lock()
+        self._changed = threading.Condition(self._guard)
+        self._n_leaving = 0
+        self._is_quick = False
         self._counts = dict.fromkeys(Counters.__slots__, 0)
         self._has_told = False
         self._was_opened = False
@@ -168,7 +187,7 @@ class Bridge:
     @property
     def pending(self) -> int:
         """How many requests wait or are in work."""
-        return self._requests.pending + self._refusals.pending
+        return self._requests.pending + self._refusals.pending + self._n_leaving
 
     @property
     def counters(self) -> Counters:
@@ -232,6 +251,9 @@ class Bridge:
             listener.close()
         before = self.counters
         left = self._requests.end(deadline_s) + self._refusals.end(deadline_s)
+        with self._guard:
+            remaining_s = max(0.0, deadline_s - time.monotonic())
+            self._changed.wait_for(lambda: not self._n_leaving, remaining_s)
         if left:
             self._count(dropped=left)
             _log.error("requests are left without a reply", extra={"requests": left})
@@ -264,6 +286,9 @@ class Bridge:
         """On the thread that reads the connection: nothing here may wait."""
         limits = self._limits
         self._count(received=1)
+        if self._is_idle() and self._is_quick and len(payload) <= _SMALL_BYTES:
+            self._answer_at_once(payload)
+            return
         if self._requests.put(payload, limits.max_waiting, limits.max_waiting_bytes):
             return
         if self._refusals.put(payload, limits.max_refusals, limits.max_refusal_bytes):
@@ -271,15 +296,46 @@ class Bridge:
         self._count(dropped=1)
         _warn_of_dropped(self._dropping.passes())
 
+    def _is_idle(self) -> bool:
+        """Whether nothing waits that a request would overtake, and few replies are on their way."""
+        return not self._closed and self._n_leaving < _MAX_LEAVING and not self._requests.pending
+
+    def _answer_at_once(self, payload: bytes) -> None:
+        max_bytes = self._limits.max_message_bytes
+        try:
+            answer = self._fit(self._serve([payload])[0], max_bytes)
+            future = self._publish(answer, max_bytes)
+        except BaseException as error:
+            self._fail(error, 1)
+            return
+        with self._guard:
+            self._n_leaving += 1
+        future.add_done_callback(lambda done: self._leave(answer, done))
+
+    def _leave(self, answer: Answer, future: "Future[None]") -> None:
+        """The bus has said what became of a reply."""
+        error = _error_of(future, self._limits.publish_timeout_s)
+        self._count(answered=int(error is None), failed=int(error is not None))
+        if error is not None:
+            self._note(answer, error)
+        with self._guard:
+            self._n_leaving -= 1
+            self._changed.notify_all()
+
     def _answer(self, payloads: Sequence[bytes]) -> None:
         try:
-            answers = self._service.answer(payloads)
-            if len(answers) != len(payloads):
-                found = f"{len(answers)} answers to {len(payloads)} requests"
-                raise ServiceFailedError(f"service: got {found}, expected as many")  # noqa: TRY301
-            self._reply(answers, "answered")
+            self._reply(self._serve(payloads), "answered")
         except BaseException as error:
             self._fail(error, len(payloads))
+
+    def _serve(self, payloads: Sequence[bytes]) -> Sequence[Answer]:
+        start_s = time.perf_counter()
+        answers = self._service.answer(payloads)
+        self._is_quick = time.perf_counter() - start_s <= self._quick_s * len(payloads)
+        if len(answers) != len(payloads):
+            found = f"{len(answers)} answers to {len(payloads)} requests"
+            raise ServiceFailedError(f"service: got {found}, expected as many")
+        return answers
 
     def _refuse(self, payloads: Sequence[bytes]) -> None:
         try:

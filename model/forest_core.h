@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "forest_memory.h"
+
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the forest file is little-endian, and read as it is"
 #endif
@@ -91,6 +93,7 @@ _Static_assert(sizeof(struct forest_header) == FOREST_HEADER_BYTES, "so is the h
 struct forest {
     struct forest_header header;
     struct forest_node *nodes; /* all else follows in the same allocation */
+    size_t n_bytes;            /* of that */
     const uint32_t *words;
     const struct forest_tree *trees;
     const float *base_scores; /* as the model file has them */
@@ -324,7 +327,7 @@ static bool forest_check(struct forest *forest, struct forest_fault *fault)
 
 static void forest_close(struct forest *forest)
 {
-    free(forest->nodes);
+    forest_release(forest->nodes, forest->n_bytes);
     free(forest->margins);
     memset(forest, 0, sizeof *forest);
 }
@@ -344,7 +347,8 @@ static bool forest_open(struct forest *forest, const uint8_t *bytes, size_t n_by
     size_t body = n_bytes - FOREST_HEADER_BYTES;
     /* Whole lines; the kernels' tables read the first 32 slots of a tree, however small it is. */
     size_t room = (body + 32 * sizeof(struct forest_node) + 63) / 64 * 64;
-    forest->nodes = aligned_alloc(64, room);
+    forest->nodes = forest_allocate(room);
+    forest->n_bytes = room;
     forest->margins = malloc(h->n_groups * sizeof(float));
     if (forest->nodes == NULL || forest->margins == NULL) {
         forest_close(forest);

@@ -111,7 +111,7 @@ def _check_crc(content: bytes) -> None:
     """Compares the checksum; a file too short to have one is left to the kernel to refuse."""
     at = CRC_OFFSET
     recorded = int.from_bytes(content[at : at + 4], "little")
-    if len(content) < at + 4 or not content.startswith(MAGIC):
+    if len(content) < at + 4 or content[: len(MAGIC)] != MAGIC:
         return
     found = zlib.crc32(memoryview(content)[at + 4 :])
     if found != recorded:

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ class Echo:
 
     def __init__(self) -> None:
         self.batches: list[list[bytes]] = []
+        self.threads: list[str] = []
+        self.delay_s = 0.0
         self.go = threading.Event()
         self.go.set()
         self.refusing = threading.Event()
@@ -45,6 +48,8 @@ class Echo:
 
     def answer(self, payloads: Sequence[bytes]) -> Sequence[Answer]:
         self.batches.append(list(payloads))
+        self.threads.append(threading.current_thread().name)
+        time.sleep(self.delay_s)
         assert self.go.wait(WAIT_S)
         answers: Sequence[Answer] = self.change(
             [self.reply(b"answer ", payload) for payload in payloads]
@@ -90,7 +95,7 @@ def bridged(
     bus: MemoryBus, limits: Limits | None = None, pubsub: PubSub | None = None, **options: Any
 ) -> Iterator[Setting]:
     service, end, results, requester = Echo(), Recorder(), Recorder(), bus.connect()
-    options = {"probe_every_s": 60.0, "probe_timeout_s": WAIT_S, **options}
+    options = {"probe_every_s": 60.0, "probe_timeout_s": WAIT_S, "quick_s": WAIT_S, **options}
     connection = pubsub or bus.connect()
     bridge = Bridge(connection, REQUESTS, service, limits or Limits(), end.lost, **options)
     requester.subscribe("results/me", results.deliver, results.lost)
@@ -334,6 +339,120 @@ def test_replies_are_published_without_waiting_for_each(bus: MemoryBus) -> None:
             future.set_result(None)
         wait_until(lambda: setting.bridge.pending == 0)
         assert setting.bridge.counters == Counters(received=4, answered=4)
+
+
+# --- requests answered at once --------------------------------------------------------------------
+
+
+def ask_alone(setting: Setting, payload: bytes) -> None:
+    """One request, to its end."""
+    n_before = setting.bridge.counters.answered
+    setting.ask(payload)
+    wait_until(lambda: setting.bridge.counters.answered > n_before and not setting.bridge.pending)
+
+
+def warm_up(setting: Setting) -> None:
+    """One request through the queue: the service is known to be quick from then on."""
+    ask_alone(setting, b"me warm")
+
+
+def test_small_request_is_answered_by_the_thread_that_brings_it_where_nothing_waits(
+    bus: MemoryBus,
+) -> None:
+    """The first one tells whether the service is quick, so it goes through the queue."""
+    with bridged(bus) as setting:
+        warm_up(setting)
+        ask_alone(setting, b"me 1")
+        assert setting.results.wait_payloads(2) == [b"answer me warm", b"answer me 1"]
+        queue, reader = setting.service.threads
+        assert (queue, reader != queue) == ("bridge requests", True)
+        wait_until(lambda: setting.bridge.pending == 0)
+        assert setting.bridge.counters == Counters(received=2, answered=2)
+
+
+@pytest.mark.parametrize("size", [2048, 2049])
+def test_large_request_goes_through_the_queue(bus: MemoryBus, size: int) -> None:
+    """It may take long, and the thread that reads the connection must not."""
+    with bridged(bus) as setting:
+        warm_up(setting)
+        setting.ask(b"me".ljust(size))
+        setting.results.wait_payloads(2)
+        assert (setting.service.threads[1] == "bridge requests") == (size > 2048)
+
+
+def test_slow_service_is_asked_through_the_queue(bus: MemoryBus) -> None:
+    """Once it has been slow, until it has been quick again."""
+    with bridged(bus, quick_s=0.3) as setting:
+        warm_up(setting)
+        setting.service.delay_s = 0.4
+        ask_alone(setting, b"me slow")
+        setting.service.delay_s = 0.0
+        ask_alone(setting, b"me 1")
+        ask_alone(setting, b"me 2")
+        is_queued = [name == "bridge requests" for name in setting.service.threads]
+        assert is_queued == [True, False, True, False]
+
+
+def test_request_behind_one_in_work_waits_its_turn(bus: MemoryBus) -> None:
+    """Replies keep the order of their requests."""
+    with bridged(bus) as setting:
+        warm_up(setting)
+        setting.service.go.clear()
+        setting.ask(b"me".ljust(3000))
+        wait_until(lambda: len(setting.service.batches) == 2)
+        setting.ask(b"me 2")
+        wait_until(lambda: setting.bridge.pending == 2)
+        setting.service.go.set()
+        assert setting.results.wait_payloads(3)[2] == b"answer me 2"
+        assert set(setting.service.threads) == {"bridge requests"}
+
+
+def test_replies_on_their_way_are_bounded(bus: MemoryBus) -> None:
+    """A bus that does not say what became of them is left to the queue, which has its bounds."""
+    tampered = Tampered(bus.connect())
+    with bridged(bus, pubsub=tampered) as setting:
+        warm_up(setting)
+        tampered.hold = lambda _topic, _payload: True
+        setting.ask(*[b"me %d" % i for i in range(17)])
+        wait_until(lambda: len(setting.service.threads) == 18)
+        is_queued = [name == "bridge requests" for name in setting.service.threads]
+        assert is_queued == [True, *[False] * 16, True]
+        assert setting.bridge.pending == 17
+
+        def take_all() -> None:
+            for future in tampered.held:
+                future.set_result(None)
+
+        timer = threading.Timer(0.05, take_all)
+        timer.start()
+        assert setting.bridge.close(WAIT_S)
+        timer.join()
+        assert setting.bridge.counters == Counters(received=18, answered=18)
+
+
+def test_reply_at_once_that_does_not_go_out_is_counted_and_told(bus: MemoryBus) -> None:
+    """As one from the queue is."""
+    tampered = Tampered(bus.connect())
+    with bridged(bus, pubsub=tampered) as setting:
+        warm_up(setting)
+        tampered.error = lambda _topic, _payload: NotPermittedError("no")
+        setting.ask(b"me 1")
+        wait_until(lambda: setting.bridge.counters.failed)
+        assert setting.bridge.counters == Counters(received=2, answered=1, failed=1)
+        assert setting.end.errors == []
+        tampered.error = lambda _topic, _payload: ConnectionLostError("gone")
+        setting.ask(b"me 2")
+        assert str(setting.end.wait_error()) == "gone"
+
+
+def test_service_that_fails_at_once_ends_the_bridge_with_an_error(bus: MemoryBus) -> None:
+    """And the thread that reads goes on."""
+    with bridged(bus) as setting:
+        warm_up(setting)
+        setting.service.change = lambda _answers: []
+        setting.ask(b"me 1")
+        assert isinstance(setting.end.wait_error(), ServiceFailedError)
+        assert setting.bridge.counters == Counters(received=2, answered=1, dropped=1)
 
 
 # --- ends nobody asked for ------------------------------------------------------------------------

@@ -29,6 +29,7 @@ _VERSION = "2.18.0"  # the nucleus whose behaviour this one imitates
 _PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TMPDIR", "TZ"),
+    *("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG"),  # the daemon that the user has images in
     *_PROXIES,
     *map(str.lower, _PROXIES),
 )

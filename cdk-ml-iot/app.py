@@ -50,7 +50,7 @@ def build(app: App) -> None:
             description=f"XGBoost inference for devices: deployment to {rollout.group}",
         )
         deployment.add_dependency(release)
-    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app, write_suppressions_to_cloud_formation=True))
 
 
 def _versions(options: Options, release: Release) -> dict[str, str]:

@@ -10,8 +10,8 @@ from stacks.recipes import Stamped
 class Component(Construct):
     """A version of a component.
 
-    A version never changes, and an earlier one must stay: a device that goes back needs it. What the
-    first deployment of the stack made goes away again where that fails, so that it can be repeated.
+    A version never changes, and an earlier one must stay: a device that goes back needs it. What a
+    first deployment of the stack made goes away where that fails, so that it can be repeated.
     """
 
     def __init__(

@@ -8,9 +8,9 @@ from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks
 
 from stacks.bundle import check_report, read_bundle
-from stacks.deployment import Deployment, check_timeout
+from stacks.deployment import Deployment
 from stacks.errors import OptionsError
-from stacks.options import Options, read_options
+from stacks.options import Options, check_timeout, read_options
 from stacks.recipes import longest_failure_s, read_recipe
 from stacks.release import Release
 from stacks.sources import ROOT
@@ -50,7 +50,8 @@ def build(app: App) -> None:
             description=f"XGBoost inference for devices: deployment to {rollout.group}",
         )
         deployment.add_dependency(release)
-    Validations.of(app).add_plugins(AwsSolutionsChecks(app, write_suppressions_to_cloud_formation=True))
+    rules = AwsSolutionsChecks(app, write_suppressions_to_cloud_formation=True)
+    Validations.of(app).add_plugins(rules)
 
 
 def _versions(options: Options, release: Release) -> dict[str, str]:

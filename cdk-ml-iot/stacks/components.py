@@ -1,5 +1,7 @@
 """Component versions, which outlive the stack: devices and deployments refer to them."""
 
+from collections.abc import Mapping
+
 from aws_cdk import CfnOutput, RemovalPolicy
 from aws_cdk import aws_greengrassv2 as greengrass
 from constructs import Construct, IDependable
@@ -21,10 +23,13 @@ class Component(Construct):
         stamped: Stamped,
         *,
         after: IDependable,
+        tags: Mapping[str, str],
     ) -> None:
-        """Defines the version, made once `after` is there."""
+        """Defines the version, made once `after` is there; the tags are for people."""
         super().__init__(scope, id)
-        version = greengrass.CfnComponentVersion(self, "Version", inline_recipe=stamped.text)
+        version = greengrass.CfnComponentVersion(
+            self, "Version", inline_recipe=stamped.text, tags=tags
+        )
         version.apply_removal_policy(
             RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE, apply_to_update_replace_policy=True
         )

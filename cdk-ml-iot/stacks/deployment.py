@@ -8,7 +8,6 @@ from aws_cdk import Stack
 from aws_cdk import aws_greengrassv2 as greengrass
 from constructs import Construct
 
-from stacks.errors import OptionsError
 from stacks.options import Rollout
 
 _NUCLEUS = {"classic": "aws.greengrass.Nucleus", "lite": "aws.greengrass.NucleusLite"}
@@ -60,25 +59,6 @@ class Deployment(Stack):
             components=components,
             deployment_policies=_policies(rollout),
             iot_job_configuration=_job(rollout),
-        )
-
-
-def check_timeout(name: str, rollout: Rollout, failure_s: int) -> None:
-    """Refuses a timeout within which a device could not fail and go back.
-
-    Args:
-        name: of the rollout, for the text.
-        rollout: see there.
-        failure_s: how long a device may take until it sees that a component cannot start.
-
-    Raises:
-        OptionsError: the job would be over before the device knows.
-    """
-    least = -(-2 * failure_s // 60)
-    if rollout.timeout_minutes < least:
-        expected = f"at least {least}: that long a device may take to fail and to go back"
-        raise OptionsError(
-            f"{name}.timeoutMinutes: got {rollout.timeout_minutes}, expected {expected}"
         )
 
 

@@ -169,6 +169,25 @@ def read_options(find: Find) -> Options:
     )
 
 
+def check_timeout(name: str, rollout: Rollout, failure_s: int) -> None:
+    """Refuses a timeout within which a device could not fail and go back.
+
+    Args:
+        name: of the rollout, for the text.
+        rollout: see there.
+        failure_s: how long a device may take until it sees that a component cannot start.
+
+    Raises:
+        OptionsError: the job would be over before the device knows.
+    """
+    least = -(-2 * failure_s // 60)
+    if rollout.timeout_minutes < least:
+        expected = f"at least {least}: that long a device may take to fail and to go back"
+        raise OptionsError(
+            f"{name}.timeoutMinutes: got {rollout.timeout_minutes}, expected {expected}"
+        )
+
+
 def _rollout(find: Find, name: str, group: str, defaults: Mapping[str, Any]) -> Rollout:
     given = _object(find, name)
     unknown = sorted(set(given) - set(defaults))

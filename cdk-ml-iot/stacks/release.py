@@ -59,10 +59,15 @@ class Release(Stack):
             nucleus=options.nucleus,
         )
         check_size(inference)
-        Component(self, "Inference", inference, after=validation.passed)
+        # A patch number says nothing to people who look for the version of a model.
+        model = {
+            "edgexgb:model": f"{bundle.name} {bundle.version}",
+            "edgexgb:bundle": bundle.digest,
+        }
+        Component(self, "Inference", inference, after=validation.passed, tags=model)
         self.versions = {inference.name: inference.version}
         consumer = archives.consumer
-        component = Component(self, "Consumer", consumer, after=archives.published)
+        component = Component(self, "Consumer", consumer, after=archives.published, tags={})
         component.node.add_dependency(validation.passed)
         self.versions[consumer.name] = consumer.version
         DevicePolicy(self, "Devices", image=image, bucket=archives.bucket, role=options.role)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cdk.conftest import ROOT, Assembly, Json, Synthesize, run_app, write_report
-from tests.conftest import replace_file
+from tests.conftest import Packed, replace_file
 
 FUNCTION, GATE = "AWS::Lambda::Function", "Custom::Gate"
 VERSION = "AWS::GreengrassV2::ComponentVersion"
@@ -85,7 +85,7 @@ def test_templates_break_no_rule_of_cfn_lint(assembly: Assembly) -> None:
     templates = [str(path) for path in assembly.directory.glob("*.template.json")]
     assert len(templates) == 2
     command = [
-        Path(sys.executable).with_name("cfn-lint"),
+        str(Path(sys.executable).with_name("cfn-lint")),
         "--ignore-checks",
         "W3005",
         "--",
@@ -278,6 +278,15 @@ def test_component_versions_are_retained(assembly: Assembly) -> None:
         assert version["DeletionPolicy"] == "RetainExceptOnCreate"
 
 
+def test_version_of_a_model_can_be_found(assembly: Assembly, multiclass: Packed) -> None:
+    """By tags, for its patch number says nothing to people."""
+    inference, _ = assembly.of_type("release", VERSION)
+    assert inference["Properties"]["Tags"] == {
+        "edgexgb:model": "wine 1.2.3",
+        "edgexgb:bundle": multiclass.bundle.digest,
+    }
+
+
 def test_logs_have_an_end(assembly: Assembly) -> None:
     """Of all four functions."""
     logs = assembly.of_type("release", "AWS::Logs::LogGroup")
@@ -315,6 +324,7 @@ def test_changing_only_the_model_changes_its_version_and_image(
         image,
         "/Resources/ValidationGate30B0DB77/Properties/ImageUri",
         "/Resources/InferenceVersion903262CB/Properties/InlineRecipe",
+        "/Resources/InferenceVersion903262CB/Properties/Tags/edgexgb:bundle",
         "/Outputs/InferenceVersion/Value",
     }
     assert changes(assembly.template("canary"), after.template("canary")) == {

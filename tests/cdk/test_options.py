@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from stacks.errors import OptionsError
-from stacks.options import CANARY, FLEET, Options, read_options
+from stacks.options import CANARY, FLEET, Options, check_timeout, read_options
 
 GOOD: dict[str, Any] = {"bundle": "b", "report": "r"}
 
@@ -113,3 +113,15 @@ def test_wrong_value_is_refused(context: dict[str, Any], expected: str) -> None:
     with pytest.raises(OptionsError) as caught:
         options(**context)
     assert str(caught.value) == expected
+
+
+def test_timeout_leaves_room_to_fail_and_to_go_back() -> None:
+    """A job that is over before would say nothing of the rollback."""
+    rollout = options(canary={"timeoutMinutes": 20}).canary
+    check_timeout("canary", rollout, 600)
+    with pytest.raises(OptionsError) as caught:
+        check_timeout("canary", rollout, 601)
+    assert str(caught.value) == (
+        "canary.timeoutMinutes: got 20, expected at least 21: that long a device may take to fail "
+        "and to go back"
+    )

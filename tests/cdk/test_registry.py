@@ -1,3 +1,4 @@
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,11 +13,9 @@ class ConflictError(Exception):
 class Registries:
     """An account, with or without the registry."""
 
-    class exceptions:  # noqa: N801  (boto3's name)
-        ConflictException = ConflictError
-
     def __init__(self, *names: str) -> None:
         self.names = set(names)
+        self.exceptions: Any = SimpleNamespace(ConflictException=ConflictError)
 
     def create_registry(self, *, RegistryName: str, Description: str) -> dict[str, Any]:
         if RegistryName in self.names:

@@ -49,7 +49,7 @@ def build(app: App) -> None:
             nucleus=(options.nucleus, options.nucleus_version),
             description=f"XGBoost inference for devices: deployment to {rollout.group}",
         )
-        deployment.add_dependency(release)
+        deployment.add_stack_dependency(release)
     rules = AwsSolutionsChecks(app, write_suppressions_to_cloud_formation=True)
     Validations.of(app).add_plugins(rules)
 

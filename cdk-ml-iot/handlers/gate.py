@@ -36,8 +36,8 @@ def handle(event: dict[str, Any], context: object) -> None:
     import boto3  # what Lambda's own Python brings; nothing else here needs it
     from botocore.config import Config
 
-    # As long as the function may take at most; a retry of a slow answer would be no better.
-    client = boto3.client("lambda", config=Config(read_timeout=120, retries={"max_attempts": 2}))
+    # As long as there is time for; after boto3's own minute the function would be asked again.
+    client = boto3.client("lambda", config=Config(read_timeout=240, retries={"max_attempts": 2}))
     rows = parse_golden(_GOLDEN.read_text(encoding="utf-8"))
     answer(event, lambda properties: check(properties, rows, client))
 

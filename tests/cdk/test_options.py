@@ -5,6 +5,7 @@ import pytest
 
 from stacks.errors import OptionsError
 from stacks.options import CANARY, FLEET, Options, check_timeout, read_options
+from tests.cdk.conftest import ROOT
 
 GOOD: dict[str, Any] = {"bundle": "b", "report": "r"}
 
@@ -125,3 +126,18 @@ def test_timeout_leaves_room_to_fail_and_to_go_back() -> None:
         "canary.timeoutMinutes: got 20, expected at least 21: that long a device may take to fail "
         "and to go back"
     )
+
+
+def test_document_has_every_key_and_the_defaults_of_rollouts() -> None:
+    """docs/rollout.md, 6."""
+    text = (ROOT / "docs" / "rollout.md").read_text(encoding="utf-8")
+    asked = set()
+
+    def find(name: str) -> Any:
+        asked.add(name)
+        return GOOD.get(name)
+
+    read_options(find)
+    assert [name for name in sorted(asked) if f"`{name}`" not in text] == []
+    for name in set(CANARY) - {"notify", "notifySeconds", "rollback"}:
+        assert f"| `{name}` | {CANARY[name]} | {FLEET[name]} |" in text

@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-quick lock clean
+.PHONY: help setup demo test check synth bench bench-quick lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -34,10 +34,25 @@ $(READY): requirements.lock emulator.lock old-xgboost.lock pyproject.toml setup.
 demo: setup ## from a data set to a validated Lambda, on this machine
 	@$(BIN)/python -m release.demo
 
-test: setup ## run every test
+# What the cloud's part needs, for its tests and its types; nothing else does.
+CLOUD := $(VENV)/.cloud
+
+$(CLOUD): cdk-ml-iot/requirements.lock | setup
+	@echo "installing what cdk-ml-iot/requirements.lock pins"
+	@$(PIP) --require-hashes -r cdk-ml-iot/requirements.lock
+	@touch $@
+
+BUNDLE ?= build/demo/wine
+REPORT ?= $(firstword $(wildcard $(BUNDLE)-report/*.json))
+
+synth: $(CLOUD) ## what the CDK would deploy, without an account (BUNDLE=DIR REPORT=FILE)
+	@CDK_OUTDIR=build/cdk.out CDK_CONTEXT_JSON='{"bundle": "$(BUNDLE)", "report": "$(REPORT)"}' \
+	  $(BIN)/python cdk-ml-iot/app.py && echo build/cdk.out
+
+test: setup $(CLOUD) ## run every test
 	@$(BIN)/python -m pytest
 
-check: setup ## format, lint, types, import arrows
+check: setup $(CLOUD) ## format, lint, types, import arrows
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -69,6 +84,7 @@ lock: setup ## resolve the lock files anew
 	@echo "xgboost-cpu>=3.2,<4" | $(COMPILE) --constraint requirements.lock --no-deps - -o container/xgboost.lock
 	@echo aws-sam-cli | $(COMPILE) --no-deps - -o emulator.lock
 	@echo "xgboost-cpu==2.1.4 ; sys_platform == 'linux'" | $(COMPILE) --no-deps - -o old-xgboost.lock
+	@$(COMPILE) --constraint requirements.lock cdk-ml-iot/requirements.in -o cdk-ml-iot/requirements.lock
 	@$(COMPILE) --constraint requirements.lock --override bench/competitors.override \
 	  bench/competitors.in -o bench/competitors.lock
 

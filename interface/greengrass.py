@@ -385,6 +385,27 @@ class CoreDevice:
         if response.restart_status == model.RequestStatus.FAILED:
             raise OperationRefusedError(f"{place}: got a failure, expected success")
 
+    def create_local_deployment(self, request: Mapping[str, Any]) -> str:
+        """The id of a deployment that the device has taken; it does not wait for its end.
+
+        Args:
+            request: the fields of CreateLocalDeploymentRequest, named as on the wire.
+
+        Raises:
+            OperationRefusedError: it asks for what cannot be.
+            NotPermittedError: the policy does not allow it.
+            MessageTooLargeError: it does not fit into one message.
+            TransportError: see `CoreDevice`.
+        """
+        place = "deployment"
+        limit = (self._max_packet_bytes or MAX_PACKET_BYTES) - _PACKET_OVERHEAD_BYTES
+        if (size := len(json.dumps(request))) > limit:
+            raise MessageTooLargeError(f"{place}: got {size} bytes, expected at most {limit}")
+        shape = model.CreateLocalDeploymentRequest._from_payload(dict(request))  # noqa: SLF001
+        response = self._call(place, self._client.new_create_local_deployment, shape)
+        deployment_id: str = response.deployment_id
+        return deployment_id
+
     # --- operations -------------------------------------------------------------------------------
 
     def _send(self, place: str, make: Callable[[], Any], request: Any) -> Any:

@@ -8,6 +8,7 @@ import logging
 import shutil
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from nucleus.errors import RecipeError
@@ -40,7 +41,7 @@ def local_files(directory: Path | None, recipe: Recipe) -> dict[str, Path]:
     return {path.name: path for path in sorted(here.glob("*")) if path.is_file()}
 
 
-def place_artifacts(manifest: Manifest, files: dict[str, Path], paths: ComponentPaths) -> None:
+def place_artifacts(manifest: Manifest, files: Mapping[str, Path], paths: ComponentPaths) -> None:
     """Copies and unpacks what a manifest names, in place of what an earlier start left there.
 
     Raises:
@@ -58,6 +59,26 @@ def place_artifacts(manifest: Manifest, files: dict[str, Path], paths: Component
         shutil.copy2(files[artifact.file_name], kept)
         if artifact.unarchive:
             _unpack(artifact, kept, unpacked, f"{manifest.place}.Artifacts[{i}].URI")
+
+
+def check_artifacts(manifest: Manifest, files: Mapping[str, Path]) -> None:
+    """Reads what is to be unpacked to its end, so that a deployment fails before it begins.
+
+    Raises:
+        RecipeError: a file is no zip file, or one that cannot be read.
+        OSError: a file cannot be read.
+    """
+    for i, artifact in enumerate(manifest.artifacts):
+        if not artifact.unarchive or artifact.scheme == "docker":
+            continue
+        place, name = f"{manifest.place}.Artifacts[{i}].URI", artifact.file_name
+        try:
+            with zipfile.ZipFile(files[name]) as archive:
+                broken = archive.testzip()
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+            raise RecipeError(place, f"{name!r} ({error})", "a zip file") from error
+        if broken is not None:
+            raise RecipeError(place, f"{name!r} ({broken!r} is damaged)", "a zip file")
 
 
 def _unpack(artifact: Artifact, kept: Path, unpacked: Path, place: str) -> None:

@@ -83,6 +83,7 @@ class Component:
         settled: Callable[[], None],
         on_line: Callable[[str], None] | None,
         clock_s: Callable[[], float],
+        is_installed: bool = False,
     ) -> None:
         """Starts nothing yet.
 
@@ -93,15 +94,17 @@ class Component:
             settled: called when it is in a state to stay.
             on_line: called with each line of its log.
             clock_s: see `Lifecycle`.
+            is_installed: whether `install` is left out, because an earlier one has done it.
         """
         self.spec = spec
+        self._next_spec = spec
         self._is_ready = is_ready
         self._changed = changed
         self._settled = settled
         self._log = ComponentLog(spec.log, spec.name)
         if on_line is not None:
             self._log.follow(on_line)
-        self._lifecycle = Lifecycle(self._on_change, clock_s)
+        self._lifecycle = Lifecycle(self._on_change, clock_s, is_installed=is_installed)
         self._since = time.time()
         self._woken = asyncio.Event()
         self._is_closing = False
@@ -132,6 +135,19 @@ class Component:
             pid=runs.pid if runs is not None else None,
             last_error=self._lifecycle.last_error,
         )
+
+    def renew(self, spec: ComponentSpec) -> None:
+        """Takes another `shutdown` over at its next start; until then it stops as it began.
+
+        Source: aws-greengrass-nucleus, GenericExternalService, which keeps the script at start.
+        """
+        self._next_spec = spec
+
+    def reinstall(self) -> None:
+        """It shall stop where it runs, install again and run, also where it is BROKEN."""
+        if not self._is_closing:
+            self._lifecycle.reinstall()
+            self._woken.set()
 
     def start(self) -> None:
         """It shall run."""
@@ -220,6 +236,7 @@ class Component:
         await self._stop_scripts()
         if self._is_closing or self._lifecycle.state is not State.STARTING:
             return  # asked to stop, or reported ERRORED, meanwhile
+        self.spec = self._next_spec
         step = next((name for name in ("startup", "run") if name in self.spec.steps), None)
         if step is None:
             self._lifecycle.had_nothing_to_run()

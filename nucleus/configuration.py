@@ -20,6 +20,7 @@ from nucleus.configuration_tree import (
     newest,
     node_from_json,
     node_to_json,
+    overwrite,
     prune,
     to_value,
 )
@@ -149,6 +150,13 @@ class Configuration:
 
         return end
 
+    def replace(self, other: "Configuration") -> None:
+        """Takes another one's content over, with its timestamps; subscribers hear what differs."""
+        changed: list[KeyPath] = []
+        prune(self._root, other.value(), (), changed)
+        overwrite(self._root, copy.deepcopy(other._root), (), changed)  # noqa: SLF001  (of our own kind)
+        self._tell(changed)
+
     def to_json(self) -> dict[str, Any]:
         """All of it, with timestamps, as JSON that `from_json` reads."""
         return node_to_json(self._root)
@@ -250,6 +258,17 @@ class ConfigurationStore:
         if self._configurations.pop(component, None) is not None:
             for load in self._policies:
                 load(component, None)
+
+    def replace(self, other: "ConfigurationStore") -> None:
+        """Takes all of another store over, as of a deployment or of the snapshot before one.
+
+        Raises:
+            Exception: what those raise who follow the policies; see `follow_policies`.
+        """
+        for component in set(self) - set(other):
+            self.remove(component)
+        for component in other:
+            self.open(component).replace(other[component])
 
     def follow_policies(self, load: Callable[[str, Any], None]) -> None:
         """Has `accessControl` loaded for all that are known, and whenever it changes.

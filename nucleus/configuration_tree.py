@@ -74,6 +74,29 @@ def prune(node: Node, wanted: Mapping[str, Any], place: KeyPath, changed: list[K
             prune(child, wanted[key], (*place, key), changed)
 
 
+def overwrite(node: Node, wanted: Node, place: KeyPath, changed: list[KeyPath]) -> None:
+    """Writes every leaf with its timestamp, whatever was there and however new it is.
+
+    Args:
+        node: the tree, which changes.
+        wanted: the leaves.
+        place: where the node is.
+        changed: takes the key paths of leaves whose value has changed.
+    """
+    for key, new in wanted.items():
+        here, old = (*place, key), node.get(key)
+        if isinstance(new, Leaf):
+            if not isinstance(old, Leaf) or _text(old.value) != _text(new.value):
+                changed.append(here)
+            node[key] = new
+        else:
+            if not isinstance(old, dict):
+                if old is not None:
+                    changed.append(here)
+                node[key] = old = {}
+            overwrite(old, new, here, changed)
+
+
 def newest(node: Node | Leaf) -> int:
     """The timestamp of the newest leaf; 0 where there is none."""
     if isinstance(node, Leaf):

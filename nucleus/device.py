@@ -1,85 +1,51 @@
 """A core device: the IPC server, the components, and what connects the two.
 
-It starts from recipes, as if a deployment of all of them had just been made. What a component
-writes into its configuration is kept as long as the device runs, and no longer.
+It starts from recipes, as if a deployment of all of them had just been made; or it goes on where it
+has stopped, where it is started with nothing, or with the same once more.
 """
 
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
+from uuid import uuid4
 
-from nucleus.artifacts import component_paths, local_files, place_artifacts
 from nucleus.authorization import Authorization
 from nucleus.broker import MqttBroker, parse_broker_url
+from nucleus.composition import SOCKET_VARIABLE, Composer, Placement
 from nucleus.configuration import ConfigurationStore
-from nucleus.dependencies import start_order
-from nucleus.errors import AccessControlError, DeviceError, InterpolationError, RecipeError
-from nucleus.interpolation import InterpolationContext, interpolate, interpolate_variable
+from nucleus.deployment import NOTIFY_S, Deployments, Running
+from nucleus.deployments.history import History
+from nucleus.deployments.states import StateStore, digest_of
+from nucleus.errors import AccessControlError, DeviceError
 from nucleus.lifecycle import State
 from nucleus.operations.configuration import configuration_operations
+from nucleus.operations.deployments import deployment_operations
 from nucleus.operations.lifecycle import UpdateNotices, lifecycle_operations
 from nucleus.operations.mqtt import MqttProxy, SeenMessage
 from nucleus.operations.pubsub import LocalPubSub
 from nucleus.personality import CLASSIC, Personality
 from nucleus.platforms import this_platform
 from nucleus.process_tree import sweep
-from nucleus.recipe import Manifest, Recipe, Step, choose_manifest, parse_recipe
 from nucleus.root import DeviceRoot, write_json
 from nucleus.server import IpcServer
-from nucleus.supervisor import ComponentSpec, ComponentStatus, Supervisor
+from nucleus.supervisor import ComponentStatus, Supervisor
 from nucleus.tokens import Tokens
+
+__all__ = ["SOCKET_VARIABLE", "TOOLS", "Device", "Placement"]
 
 TOOLS = "aws.greengrass.Cli"
 """Whom the user's tools act for; everything is allowed to it."""
 
-SOCKET_VARIABLE = "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"
-
-_VERSION = "2.18.0"  # the nucleus whose behaviour this one imitates
 _SETTLED = frozenset({State.RUNNING, State.FINISHED, State.BROKEN})
 _BAD = frozenset({State.ERRORED, State.BROKEN})
 _AT_REST = frozenset({State.NEW, State.INSTALLED, State.FINISHED, State.BROKEN})
 _REMIND_S = 5.0  # between two lines about a stop that takes long
 
-_PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-_INHERITED = (
-    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TMPDIR", "TZ"),
-    *("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG"),  # the daemon that the user has images in
-    *_PROXIES,
-    *map(str.lower, _PROXIES),
-)
-"""What a component gets of the device's own environment; it may hold secrets, so no more."""
-
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """A component that the device is to run.
-
-    Attributes:
-        place: how errors call its recipe, such as the file's name.
-        recipe: the recipe's text.
-        artifacts: the user's directory of artifacts; None where there is none.
-    """
-
-    place: str
-    recipe: str
-    artifacts: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """A recipe and the manifest that fits, with the files at hand."""
-
-    recipe: Recipe
-    manifest: Manifest
-    files: dict[str, Path]
 
 
 class Device:
@@ -96,23 +62,28 @@ class Device:
         platform: Mapping[str, str] | None = None,
         broker: str | None = None,
         show: Callable[[str], None] = lambda _: None,
+        is_fresh: bool = False,
+        notify_s: float = NOTIFY_S,
     ) -> None:
         """Reads the recipes; starts nothing yet.
 
         Args:
             root: the device's directory.
-            placements: the components.
+            placements: the components; none for those that ran here last.
             configurations: what a deployment would merge, by component.
             personality: the nucleus to behave like.
             thing_name: of the device.
             platform: overrides of the attributes that manifests are chosen by.
             broker: the URL of an MQTT broker to be attached as IoT Core; None for none.
             show: told in a line what people want to see.
+            is_fresh: whether it begins anew, whatever ran here before.
+            notify_s: how long a component may take to answer whether an update may go ahead.
 
         Raises:
             RecipeError: a recipe is none, no manifest fits, or a dependency is not met.
-            DeviceError: a configuration is for a component that is not there, or the broker's URL
-                is none.
+            DeviceError: a configuration is for a component that is not there, the broker's URL is
+                none, or what an earlier device has left is not what it should be.
+            OSError: an artifact cannot be read.
         """
         self.root = root
         self.personality = personality
@@ -126,27 +97,44 @@ class Device:
                 raise DeviceError(str(error)) from error
         self._show = show
         self._configurations = dict(configurations or {})
-        attributes = this_platform(personality, platform)
-        recipes = [parse_recipe(it.recipe, it.place, personality) for it in placements]
-        directories = {
-            recipe.name: it.artifacts for recipe, it in zip(recipes, placements, strict=True)
-        }
-        self._chosen: dict[str, _Chosen] = {}
-        for recipe in start_order(recipes):
-            files = local_files(directories[recipe.name], recipe)
-            manifest = choose_manifest(recipe, attributes, personality, files)
-            self._chosen[recipe.name] = _Chosen(recipe, manifest, files)
-        for name in self._configurations:
-            if name not in self._chosen:
-                names = ", ".join(self._chosen) or "none"
-                raise DeviceError(f"configuration: got one for {name!r}, expected one of: {names}")
         self._tokens = Tokens(personality)
-        self._store = ConfigurationStore(lambda *_: self._write_configuration())
+        self._states = StateStore(root.deployments)
+        kept = None if is_fresh else self._states.current()
+        if kept is not None and not placements:
+            platform = kept.platform
+        self._platform = dict(platform or {})
+        self._composer = Composer(
+            root, personality, this_platform(personality, self._platform), thing_name, self._tokens
+        )
+        chosen = self._composer.choose(placements)
+        for name in self._configurations:
+            if name not in chosen:
+                names = ", ".join(chosen) or "none"
+                raise DeviceError(f"configuration: got one for {name!r}, expected one of: {names}")
+        self._began_with = digest_of(chosen.values(), self._configurations, self._platform)
+        if kept is not None and placements and kept.began_with != self._began_with:
+            kept = None
+        self._kept = kept
+        self._chosen = chosen if kept is None else self._composer.choose(kept.placements)
+        content = {} if kept is None else kept.configuration.to_json()
+        self._store = ConfigurationStore.from_json(content, lambda *_: self._write_configuration())
         self._authorization = Authorization(personality, thing_name=thing_name)
         self._authorization.allow_everything(TOOLS)
         self.pubsub = LocalPubSub(personality, self._authorization.check)
         self.mqtt = MqttProxy(self._authorization, personality, seen=self._show_message)
         self._supervisor: Supervisor | None = None
+        self._running: Running | None = None
+        self.deployments = Deployments(
+            composer=self._composer,
+            store=self._store,
+            authorization=self._authorization,
+            notices=self.notices,
+            states=self._states,
+            history=History(root.deployment_history),
+            show=show,
+            changed=self._follow_deployment,
+            notify_s=notify_s,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until the event is set, and then stops all components.
@@ -189,6 +177,7 @@ class Device:
             **self.mqtt.operations(),
             **configuration_operations(self._store, self.personality),
             **lifecycle_operations(self, self.notices, self._authorization, self.personality),
+            **deployment_operations(self.deployments.submit, self._authorization),
         }
         server = IpcServer(self.root.socket, self.personality, self._tokens, operations)
         try:
@@ -222,14 +211,21 @@ class Device:
     # --- components ---
 
     async def _run_components(self, stop: asyncio.Event) -> None:
-        self._configure()
-        specs = [self._spec(chosen) for chosen in self._chosen.values()]
-        self._supervisor = Supervisor(specs, self._follow)
+        running = self._restore()
+        for chosen in running.components.values():
+            self._composer.place(chosen)
+        self._running = running
+        self._supervisor = Supervisor(running.specs.values(), self._follow)
         await self._supervisor.start()
+        deploying = asyncio.create_task(self.deployments.work(self._supervisor, running))
         try:
             await stop.wait()
         finally:
+            deploying.cancel()
+            await asyncio.wait([deploying])
             await self._stop_components(self._supervisor)
+            with contextlib.suppress(OSError):  # the next start does it as well
+                self.deployments.conclude()
 
     async def _stop_components(self, supervisor: Supervisor) -> None:
         """Stops all, and says from time to time who takes so long."""
@@ -241,104 +237,71 @@ class Device:
         await stopping
         self._write_status(supervisor)
 
-    def _configure(self) -> None:
-        """Applies defaults and the deployment's own values, and loads the policies.
+    def _restore(self) -> Running:
+        """What is to run: what was kept, or what the device was started with, kept from now on.
 
         Raises:
+            RecipeError: a placeholder has no value.
             DeviceError: nucleus lite refuses a policy.
+            OSError: the state cannot be written.
         """
-        now_ms = time.time_ns() // 1_000_000
-        for name, chosen in self._chosen.items():
-            merge = self._configurations.get(name, {})
-            self._store.open(name).apply(chosen.recipe.configuration, (), merge, now_ms)
+        self.deployments.conclude()
+        state = self._kept
+        if state is None:
+            now_ms = time.time_ns() // 1_000_000
+            for name, it in self._chosen.items():
+                merge = self._configurations.get(name, {})
+                self._store.open(name).apply(it.recipe.configuration, (), merge, now_ms)
         try:
             self._store.follow_policies(self._authorization.load)
         except AccessControlError as error:
             raise DeviceError(str(error)) from error
+        specs = self._composer.specs(self._chosen, self._store)
+        if state is None:
+            roots = {name: it.recipe.version for name, it in self._chosen.items()}
+            state = self._states.write(
+                str(uuid4()),
+                self._chosen.values(),
+                roots=roots,
+                platform=self._platform,
+                began_with=self._began_with,
+                configuration=self._store,
+            )
+            self._states.commit(state.id)
+            self._chosen = self._composer.choose(state.placements)
+        else:
+            versions = (f"{name} {it.recipe.version}" for name, it in self._chosen.items())
+            self._show(f"going on with what ran here last: {', '.join(versions) or 'nothing'}")
+        self._states.prune({state.id})
+        running = Running(state=state, components=self._chosen, specs=specs)
+        self._running = running
         self._write_configuration()
+        return running
 
     def _write_configuration(self) -> None:
         values = {name: self._store[name].value() for name in self._store}
         try:
             write_json(self.root.configuration, {"services": values})
-        except OSError as error:  # the store has it, and the file is for people
-            _log.warning("%s: not written: %s", self.root.configuration, error)
-
-    def _spec(self, chosen: _Chosen) -> ComponentSpec:
-        """The component with its scripts as they are run.
-
-        Raises:
-            DeviceError: a placeholder has no value.
-        """
-        recipe, manifest = chosen.recipe, chosen.manifest
-        place_artifacts(manifest, chosen.files, component_paths(self.root, recipe))
-        context = InterpolationContext(
-            component=recipe.name,
-            configuration=self._configuration,
-            paths=self._paths,
-            kernel_root=str(self.root.path.resolve()),
-            thing_name=self._thing_name,
-            dependencies=frozenset(recipe.dependencies),
-            personality=self.personality,
-        )
-        try:
-            steps = {name: _resolve(step, context) for name, step in manifest.lifecycle.items()}
-            setenv = {
-                name: interpolate_variable(value, context)
-                for name, value in manifest.setenv.items()
-            }
-        except InterpolationError as error:
-            place = f"{manifest.place}: {error.place}"
-            raise RecipeError(place, error.observed, error.expected) from error
-        return ComponentSpec(
-            name=recipe.name,
-            version=str(recipe.version),
-            steps=steps,
-            environment={**self._environment(recipe.name), **setenv},
-            work=self.root.work(recipe.name),
-            log=self.root.log(recipe.name),
-            dependencies={name: it.hard for name, it in recipe.dependencies.items()},
-        )
-
-    def _configuration(self, component: str) -> Mapping[str, Any] | None:
-        if component not in self._store:
-            return None
-        value: Mapping[str, Any] = self._store[component].value()
-        return value
-
-    def _paths(self, component: str) -> Any:
-        chosen = self._chosen.get(component)
-        return None if chosen is None else component_paths(self.root, chosen.recipe)
-
-    def _environment(self, component: str) -> dict[str, str]:
-        """What a component's scripts find in their environment.
-
-        Source: AWS IoT Greengrass V2 developer guide, component environment variables;
-        aws-greengrass-nucleus, GenericExternalService.java.
-        """
-        token = self._tokens.issue(component)
-        socket = str(self.root.socket)
-        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        return {
-            **inherited,
-            "SVCUID": token,
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
-            SOCKET_VARIABLE: socket,
-            "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH": socket,
-            "AWS_REGION": "local",
-            "AWS_DEFAULT_REGION": "local",
-            "AWS_IOT_THING_NAME": self._thing_name,
-            "GGC_VERSION": _VERSION,
-            "PWD": str(self.root.work(component)),
-        }
+            if self._running is not None:
+                self._states.write_configuration(self._running.state.id, self._store)
+        except OSError as error:  # the store has it, and a full disk stops no component
+            _log.warning("the configuration is not written: %s", error)
 
     def _follow(self, status: ComponentStatus) -> None:
-        if self._supervisor is not None:
-            self._write_status(self._supervisor)
+        self._refresh()
         why = ""
         if status.state in _BAD:
             why = f": {status.last_error}; see {self.root.log(status.name)}"
         self._show(f"{status.name} {status.version} is {status.state}{why}")
+
+    def _follow_deployment(self) -> None:
+        self._write_configuration()
+        self._refresh()
+
+    def _refresh(self) -> None:
+        if self._supervisor is not None:
+            self._write_status(self._supervisor)
+            self.deployments.follow(self._supervisor.status())
 
     def _write_status(self, supervisor: Supervisor) -> None:
         try:
@@ -347,7 +310,8 @@ class Device:
             _log.warning("the status is not written: %s", error)
 
     def _status(self, components: Sequence[ComponentStatus]) -> dict[str, Any]:
-        is_settled = len(components) == len(self._chosen) and all(
+        expected = self._chosen if self._running is None else self._running.components
+        is_settled = len(components) == len(expected) and all(
             component.state in _SETTLED for component in components
         )
         return {
@@ -355,13 +319,3 @@ class Device:
             "settled": is_settled,
             "components": [asdict(component) for component in components],
         }
-
-
-def _resolve(step: Step, context: InterpolationContext) -> Step:
-    return replace(
-        step,
-        script=interpolate(step.script, context),
-        environment={
-            name: interpolate_variable(value, context) for name, value in step.environment.items()
-        },
-    )

@@ -29,5 +29,9 @@ class InterpolationError(PlacedError):
     """A placeholder that the nucleus fails at."""
 
 
+class DeploymentError(PlacedError):
+    """A deployment asks for what cannot be; nothing has changed."""
+
+
 class DeviceError(Exception):
     """A core device cannot be started or found; the text says where and why."""

@@ -81,6 +81,8 @@ class Lifecycle:
         changed: Callable[[], None],
         clock_s: Callable[[], float],
         error_reset_s: float = ERROR_RESET_S,
+        *,
+        is_installed: bool = False,
     ) -> None:
         """A component that is NEW and shall stay so.
 
@@ -88,8 +90,9 @@ class Lifecycle:
             changed: called after each change of `state`.
             clock_s: any clock that only goes forward.
             error_reset_s: see `ERROR_RESET_S`.
+            is_installed: whether it is INSTALLED instead, by an earlier machine.
         """
-        self.state = State.NEW
+        self.state = State.INSTALLED if is_installed else State.NEW
         self.errors = 0
         self.last_error = ""
         self.generation = 0

@@ -38,6 +38,9 @@ class Personality:
         filters_as_mqtt: whether local filters follow MQTT to the letter, where `a/#` takes `a`.
         refuses_wildcard_publish: whether publishing to a topic with `+`, `#` or `*` is refused.
         invalid_input_error: the error that invalid input of pub/sub, MQTT and UpdateState gets.
+        rolls_back: whether a deployment that fails is undone, where it asks for that.
+        restarts_on_configuration: whether a deployment that changes no more than the configuration
+            of a component restarts it.
         operations: those that exist at all; None where all that this device has.
     """
 
@@ -62,6 +65,8 @@ class Personality:
     filters_as_mqtt: bool
     refuses_wildcard_publish: bool
     invalid_input_error: str
+    rolls_back: bool
+    restarts_on_configuration: bool
     operations: frozenset[str] | None
 
 
@@ -87,6 +92,8 @@ CLASSIC = Personality(
     filters_as_mqtt=False,
     refuses_wildcard_publish=True,
     invalid_input_error="InvalidArgumentsError",
+    rolls_back=True,
+    restarts_on_configuration=False,
     operations=None,
 )
 
@@ -112,6 +119,8 @@ LITE = Personality(
     filters_as_mqtt=True,
     refuses_wildcard_publish=False,
     invalid_input_error="ServiceError",
+    rolls_back=False,
+    restarts_on_configuration=True,
     operations=frozenset(
         {
             "PublishToTopic",
@@ -123,6 +132,7 @@ LITE = Personality(
             "SubscribeToConfigurationUpdate",
             "UpdateState",
             "RestartComponent",
+            "CreateLocalDeployment",
         }
     ),
 )

@@ -5,6 +5,7 @@ status.json                   the components and their states
 ipc.socket                    where components connect
 cli_ipc_info/user-UID         how tools of this user connect, as greengrass-cli expects it
 config/effectiveConfig.json   the components' configuration
+deployments/                  what runs, kept from one start to the next, and what became of each
 logs/ work/ packages/         as on a real device
 """
 
@@ -77,6 +78,21 @@ class DeviceRoot:
     def configuration(self) -> Path:
         """The file of the components' configuration."""
         return self.path / "config" / "effectiveConfig.json"
+
+    @property
+    def deployments(self) -> Path:
+        """The directory of what is kept from one start to the next."""
+        return self.path / "deployments"
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a device has run here, so that one can go on."""
+        return (self.deployments / "current").is_symlink()
+
+    @property
+    def deployment_history(self) -> Path:
+        """The directory of what became of deployments."""
+        return self.deployments / "history"
 
     def log(self, component: str) -> Path:
         """A component's log."""

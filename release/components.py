@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from model.bundle import open_bundle
 from nucleus.device import Placement
+from nucleus.root import DeviceRoot
 from release.errors import CommandError
 from release.image_facts import find_image
 
@@ -71,7 +72,7 @@ def select(arguments: argparse.Namespace) -> Selection:
     if arguments.artifacts is not None and not arguments.artifacts.is_dir():
         observed = "no such directory"
         raise CommandError(f"{arguments.artifacts}: got {observed}, expected one of artifacts")
-    if not recipes:
+    if not recipes and (arguments.fresh or not DeviceRoot(arguments.root).has_state):
         expected = "a bundle, an --image or a --recipe"
         raise CommandError(f"nothing to run: got no component, expected {expected}")
     for text in arguments.configure:

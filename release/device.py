@@ -19,6 +19,7 @@ from nucleus.errors import DeviceError
 from nucleus.personality import PERSONALITIES
 from nucleus.root import DeviceRoot
 from release.bus import connected, publish, subscribe
+from release.deploy import add_deploy, deploy, deployments
 from release.errors import CommandError
 from release.logs import log_lines
 
@@ -62,6 +63,10 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     subscribing.add_argument("--count", type=whole, help="stop after so many")
     for added in (publishing, subscribing):
         added.add_argument("--iot-core", action="store_true", help="AWS IoT Core's topics")
+    deploying = command("deploy", deploy, "change what a running device runs, and watch")
+    add_deploy(deploying, whole)
+    history = command("deployments", deployments, "show the deployments of a device")
+    history.add_argument("--json", action="store_true", help="print JSON")
     command("stop", _stop, "stop the components and the device")
 
 
@@ -140,6 +145,12 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
         help="attach an MQTT broker as IoT Core: mqtt[s]://[USER[:PASSWORD]@]HOST[:PORT]",
     )
     parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="begin anew; else a start with the same once more goes on where the device stopped, "
+        "deployments and configuration included",
+    )
+    parser.add_argument(
         "--detach",
         "-d",
         action="store_true",
@@ -169,6 +180,7 @@ def _start(arguments: argparse.Namespace) -> int:
         platform=selection.platform,
         broker=arguments.broker,
         show=screen.show,
+        is_fresh=arguments.fresh,
     )
     asyncio.run(_run(device, screen))
     return 1 if screen.is_gone else 0

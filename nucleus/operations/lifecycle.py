@@ -8,6 +8,7 @@ aws-greengrass-lite, modules/ggipcd/src/services/{lifecycle,cli}.
 import asyncio
 import logging
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 from nucleus.authorization import CLI, Authorization
@@ -64,7 +65,12 @@ class UpdateNotices:
         self._pending: dict[tuple[str, str], asyncio.Future[int]] = {}
 
     async def ask(
-        self, deployment_id: str, timeout_s: float, *, is_nucleus_restarting: bool = False
+        self,
+        deployment_id: str,
+        timeout_s: float,
+        *,
+        is_nucleus_restarting: bool = False,
+        waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Returns when the deployment may go ahead.
 
@@ -75,13 +81,19 @@ class UpdateNotices:
             deployment_id: which components quote.
             timeout_s: for each round of answers.
             is_nucleus_restarting: what the components are told about that.
+            waiting: told, in a few words, for whom it waits.
         """
         while True:
-            recheck_ms = await self._ask_once(
+            if self._streams:
+                waiting(f"the answer of {', '.join(sorted(self._streams))}")
+            answers = await self._ask_once(
                 deployment_id, timeout_s, is_nucleus_restarting=is_nucleus_restarting
             )
+            recheck_ms = max(answers.values(), default=0)
             if recheck_ms <= 0:
                 return
+            who = ", ".join(sorted(name for name, it in answers.items() if it > 0))
+            waiting(f"{who}, which asked for {recheck_ms / 1000:g} s")
             _log.info("deployment %s: deferred for %d ms", deployment_id, recheck_ms)
             await asyncio.sleep(recheck_ms / 1000)
 
@@ -120,12 +132,12 @@ class UpdateNotices:
 
     async def _ask_once(
         self, deployment_id: str, timeout_s: float, *, is_nucleus_restarting: bool
-    ) -> int:
-        """In how many milliseconds to ask again; 0 where the deployment may go ahead."""
+    ) -> dict[str, int]:
+        """In how many milliseconds to ask again, by component; 0 where it agrees."""
         loop = asyncio.get_running_loop()
         asked = {(name, deployment_id): loop.create_future() for name in self._streams}
         if not asked:
-            return 0
+            return {}
         self._pending.update(asked)
         event = {"deploymentId": deployment_id, "isGgcRestarting": is_nucleus_restarting}
         self._send({"preUpdateEvent": event})
@@ -137,7 +149,7 @@ class UpdateNotices:
         for (component, _), answer in asked.items():
             if not answer.done():
                 _log.warning("deployment %s: no answer from %s", deployment_id, component)
-        return max((it.result() for it in asked.values() if it.done()), default=0)
+        return {name: it.result() for (name, _), it in asked.items() if it.done()}
 
     def _send(self, event: Json) -> None:
         for streams in list(self._streams.values()):

@@ -696,6 +696,35 @@ def test_component_is_restarted(personality: Personality) -> None:
             device.restart_component("Other")
 
 
+def test_deployment_is_asked_for(personality: Personality) -> None:
+    """All fields go out as they were given; its id comes back."""
+    seen = Seen({"deploymentId": "d1"})
+    request = {
+        "rootComponentVersionsToAdd": {"A": "1.0.0"},
+        "rootComponentsToRemove": ["B"],
+        "componentToConfiguration": {"A": {"MERGE": {"x": {"y": [1, None]}}, "RESET": ["/z"]}},
+        "recipeDirectoryPath": "/recipes",
+        "artifactsDirectoryPath": "/artifacts",
+        "failureHandlingPolicy": "DO_NOTHING",
+    }
+    with (
+        running_server(personality, {"CreateLocalDeployment": seen.operation}) as server,
+        closing(device_of(server)) as device,
+    ):
+        assert device.create_local_deployment(request) == "d1"
+    assert seen.requests == [request]
+
+
+def test_deployment_that_is_too_large_is_not_sent() -> None:
+    """Nucleus lite would close the connection."""
+    with (
+        running_server(LITE) as server,
+        closing(connect(str(server.path), server.token(), max_packet_bytes=10_000)) as device,
+        pytest.raises(MessageTooLargeError, match=r"^deployment: got \d+ bytes, expected at most"),
+    ):
+        device.create_local_deployment({"componentToConfiguration": {"A": {"x": "x" * 10_000}}})
+
+
 def test_message_goes_to_and_comes_from_the_cloud() -> None:
     """As bytes, at least once."""
     out, back = Seen(), Seen(is_subscription=True)

@@ -266,7 +266,8 @@ def test_background_process_of_startup_goes_on_until_the_device_stops(device: De
         async with device.running(device.spec("a", startup=step)) as supervisor:
             await device.until_state("a", R)
             supervisor.restart("a")
-            await device.until(lambda: device.order() == ["up", "up"])
+            await device.until(lambda: device.states("a").count(R) == 2)  # its shell has ended
+            assert device.order() == ["up", "up"]
             assert len(device.processes()) == 2
             assert device.said("processes of an earlier script")
 

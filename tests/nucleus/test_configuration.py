@@ -577,3 +577,43 @@ def test_nothing_is_logged_by_an_ordinary_deployment(caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.DEBUG):
         configured({"a": 1}).apply({"b": 2}, ["/a"], {"c": 3}, 100)
     assert caplog.messages == []
+
+
+# --- back to a snapshot ---------------------------------------------------------------------------
+
+
+def test_replace_goes_back_to_a_snapshot_with_its_timestamps() -> None:
+    """However new what is there may be; subscribers hear what has changed, and only that."""
+    configuration = Configuration()
+    configuration.merge((), {"same": 1, "a": {"b": 1}, "leaf": 1, "map": {"x": 1}}, 5)
+    snapshot = Configuration.from_json(configuration.to_json())
+    heard: list[tuple[str, ...]] = []
+    configuration.subscribe((), heard.append)
+    configuration.merge((), {"a": {"b": 2}, "new": 2, "leaf": {"y": 2}, "map": 2}, 2**50)
+    heard.clear()
+    configuration.replace(snapshot)
+    assert configuration.to_json() == snapshot.to_json()
+    assert sorted(heard) == [("a", "b"), ("leaf",), ("map",), ("map", "x"), ("new",)]
+
+
+@given(before=ANY_TREES, after=ANY_TREES)
+def test_replace_gives_what_the_other_has(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Whatever either holds."""
+    configuration, other = Configuration(), Configuration()
+    configuration.merge((), before, 9)
+    other.merge((), after, 3)
+    configuration.replace(other)
+    assert configuration.to_json() == other.to_json()
+
+
+def test_store_replace_removes_and_adds_components_with_their_policies() -> None:
+    """As of a deployment, or of what was there before one."""
+    store, other = ConfigurationStore(), ConfigurationStore()
+    store.open("A").merge((), {"accessControl": {"x": 1}}, 5)
+    other.open("B").merge((), {"accessControl": {"y": 1}}, 5)
+    loaded: list[tuple[str, Any]] = []
+    store.follow_policies(lambda component, policy: loaded.append((component, policy)))
+    loaded.clear()
+    store.replace(other)
+    assert list(store) == ["B"]
+    assert loaded == [("A", None), ("B", {"y": 1})]

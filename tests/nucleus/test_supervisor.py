@@ -213,3 +213,66 @@ def test_many_components_settle_together(device: Device) -> None:
             assert await supervisor.settled(15)
 
     asyncio.run(story())
+
+
+# --- while others run on --------------------------------------------------------------------------
+
+
+def test_component_is_replaced_while_others_run_on(device: Device) -> None:
+    """The old one stops with its own script; who depends on it waits for the new one."""
+    old = device.spec("a", startup="echo a1", shutdown="echo a1 ends")
+    new = device.spec("a", startup="echo a2", install="echo installed")
+    needing = device.spec("b", {"a": True}, startup="echo b")
+    alone = device.spec("c", run="sleep 100 & wait")
+
+    async def story() -> None:
+        async with device.running(old, needing, alone) as supervisor:
+            assert await supervisor.settled(10)
+            pid = device.status("c").pid
+            await supervisor.take_out({"a"})
+            assert [it.name for it in supervisor.status()] == ["c", "b"]
+            supervisor.put_in([new, needing, alone])
+            assert await supervisor.outcome({"a"}) == []
+            await device.until(lambda: device.order().count("b") == 2)
+            assert device.status("c").pid == pid
+        heard = [it for it in device.order() if it != "b"]
+        assert heard == ["a1", "a1 ends", "installed", "a2"]
+
+    asyncio.run(story())
+
+
+def test_install_is_left_out_where_an_earlier_one_has_done_it(device: Device) -> None:
+    """For a component that is only to be started again."""
+    new = device.spec("a", install="echo installed", startup="echo started")
+
+    async def story() -> None:
+        async with device.running() as supervisor:
+            supervisor.put_in([new], {"a"})
+            assert await supervisor.outcome({"a"}) == []
+        assert device.order() == ["started"]
+
+    asyncio.run(story())
+
+
+def test_outcome_is_known_when_the_first_one_is_broken(device: Device) -> None:
+    """Others may need for ever."""
+    bad = device.spec("bad", startup="exit 1")
+    slow = device.spec("slow", startup="sleep 100")
+
+    async def story() -> None:
+        async with device.running(bad, slow) as supervisor:
+            found = await asyncio.wait_for(supervisor.outcome({"bad", "slow"}), 10)
+            assert [(it.name, it.state) for it in found] == [("bad", State.BROKEN)]
+
+    asyncio.run(story())
+
+
+def test_what_runs_cannot_be_left_out(device: Device) -> None:
+    """It is to be taken out first."""
+
+    async def story() -> None:
+        async with device.running(device.spec("a", run="sleep 100 & wait")) as supervisor:
+            with pytest.raises(ValueError, match=r"^components: got none of \['a'\], expected"):
+                supervisor.put_in([])
+
+    asyncio.run(story())

@@ -1,0 +1,1 @@
+"""The stacks. They read files of the project, and import nothing of it."""

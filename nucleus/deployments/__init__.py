@@ -1,0 +1,1 @@
+"""Deployments: what is asked for, what that comes to, and where it is kept."""

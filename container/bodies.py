@@ -7,7 +7,8 @@ parsed before. The forms are numbered in docs/requests.md.
 import json
 from collections.abc import Mapping, Sequence
 
-from model.errors import describe, input_error, shorten
+from container.settings import Settings
+from model.errors import Fault, InputError, describe, input_error, shorten
 from model.features import Matrix, Rows, Table, parse_number
 from model.typed import Any, NamedTuple, NoReturn
 
@@ -16,6 +17,22 @@ CSV_TYPE = "text/csv"
 
 OPTIONS = frozenset({"topK", "threshold"})
 """What a caller may ask beside the rows."""
+
+
+_MORE_PARTS = 10_000
+"""Objects and lists beside those that are rows: an HTTP event has some."""
+
+
+class TooManyRowsError(InputError):
+    """A request of more rows than are served at once.
+
+    Attributes:
+        max_rows: how many are, so that a caller may split the request.
+    """
+
+    def __init__(self, n_rows: int, max_rows: int, expected: str) -> None:
+        super().__init__([Fault("too_many_rows", "records", f"{n_rows} rows", expected)])
+        self.max_rows = max_rows
 
 
 class Query(NamedTuple):
@@ -40,7 +57,12 @@ class Query(NamedTuple):
 
 
 def parse_body(
-    body: object, *, media_type: str, is_base64: bool, max_bytes: int, options: Mapping[str, str]
+    body: object,
+    *,
+    media_type: str,
+    is_base64: bool,
+    settings: Settings,
+    options: Mapping[str, str],
 ) -> Query:
     """The query in a body.
 
@@ -48,11 +70,12 @@ def parse_body(
         body: text, bytes, or a JSON value already parsed; None where there was no body.
         media_type: of text or bytes; a JSON value is taken as it is.
         is_base64: whether the text is base64 of the real body.
-        max_bytes: the largest body.
+        settings: say how large a body may be.
         options: `topK` and `threshold` as text, from a query string; the body's own win.
 
     Raises:
         InputError: `malformed_request`, `request_too_large`, `unsupported_media_type`, `no_rows`.
+        TooManyRowsError: see `check_parts`.
     """
     if is_base64:
         body = _decode_base64(body)
@@ -61,15 +84,36 @@ def parse_body(
     value = body
     if isinstance(body, str | bytes):
         size = len(body) if isinstance(body, bytes) else len(body.encode(errors="surrogatepass"))
-        if size > max_bytes:
-            expected = f"at most {max_bytes}"
+        if size > settings.max_request_bytes:
+            expected = f"at most {settings.max_request_bytes}"
             raise input_error("request_too_large", "body", f"{size} bytes", expected)
         text = _decode_text(body)
         kind = _media_type(media_type)
         if kind == CSV_TYPE:
+            check_parts(text, "\n", settings.max_rows)
             return _with_options(_parse_csv(text), options)
+        check_parts(text, "{[", settings.max_rows)
         value = parse_json(text, "body")
     return _with_options(value, options)
+
+
+def check_parts(text: str, marks: str, max_rows: int) -> None:
+    """Refuses a text of far more objects, lists or lines than rows may be, before it is parsed.
+
+    A few bytes of it become a hundred in memory: a request within the limit of bytes could take
+    more than a small function has.
+
+    Args:
+        text: to be parsed.
+        marks: the characters that begin a part.
+        max_rows: see `Settings`.
+
+    Raises:
+        TooManyRowsError: there are more.
+    """
+    n_parts = sum(map(text.count, marks))
+    if n_parts > 2 * max_rows + _MORE_PARTS:
+        raise TooManyRowsError(n_parts, max_rows, f"at most {max_rows}")
 
 
 def parse_json(text: str, place: str) -> object:

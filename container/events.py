@@ -10,10 +10,19 @@ tests/data/events/.
 import json
 from collections.abc import Mapping
 
-from container.bodies import JSON_TYPE, OPTIONS, Query, decode_utf8, parse_body, parse_json
+from container.bodies import (
+    JSON_TYPE,
+    OPTIONS,
+    Query,
+    TooManyRowsError,
+    check_parts,
+    decode_utf8,
+    parse_body,
+    parse_json,
+)
 from container.settings import Settings
 from model.bundle import PROBABILISTIC, Bundle, Prediction
-from model.errors import Fault, InputError, describe, input_error
+from model.errors import InputError, describe, input_error
 from model.manifest import Scalar
 from model.rows import write_numbers
 from model.typed import Any, Literal, NamedTuple
@@ -43,18 +52,6 @@ _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 _HEAD_BYTES = 1024
 """What a reply has besides its rows, at most."""
-
-
-class TooManyRowsError(InputError):
-    """A request of more rows than are served at once.
-
-    Attributes:
-        max_rows: how many are, so that a caller may split the request.
-    """
-
-    def __init__(self, n_rows: int, max_rows: int, expected: str) -> None:
-        super().__init__([Fault("too_many_rows", "records", f"{n_rows} rows", expected)])
-        self.max_rows = max_rows
 
 
 class Door(NamedTuple):
@@ -101,21 +98,25 @@ class Door(NamedTuple):
         return response
 
 
-def decode_event(event: object, max_bytes: int) -> object:
+def decode_event(event: object, settings: Settings) -> object:
     """The event, parsed strictly where the runtime handed over its bytes.
 
     Raises:
         InputError: `request_too_large`, `malformed_request`.
+        TooManyRowsError: see `container.bodies.check_parts`.
     """
     if not isinstance(event, bytes):
         return event
-    if len(event) > max_bytes:
+    if len(event) > settings.max_request_bytes:
         # The emulator cuts what is longer, so the size that we see is not the one that was sent.
-        observed, expected = f"more than {max_bytes} bytes", f"at most {max_bytes}"
+        expected = f"at most {settings.max_request_bytes}"
+        observed = f"more than {settings.max_request_bytes} bytes"
         raise input_error("request_too_large", "event", observed, expected)
     if not event.strip():
         raise input_error("malformed_request", "event", "an empty event", "JSON with rows")
-    return parse_json(decode_utf8(event, "event"), "event")
+    text = decode_utf8(event, "event")
+    check_parts(text, "{[", settings.max_rows)
+    return parse_json(text, "event")
 
 
 def recognise(event: object) -> Door:
@@ -206,7 +207,7 @@ def parse_query(event: Any, door: Door, settings: Settings) -> Query:
             _without_envelope(event),
             media_type="",
             is_base64=False,
-            max_bytes=settings.max_request_bytes,
+            settings=settings,
             options={},
         )
     else:
@@ -242,7 +243,7 @@ def _parse(event: Mapping[str, Any], options: Mapping[str, Any], settings: Setti
         event.get("body"),
         media_type=_headers(event).get("content-type", ""),
         is_base64=bool(flag),
-        max_bytes=settings.max_request_bytes,
+        settings=settings,
         options=options,
     )
 

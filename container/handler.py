@@ -160,7 +160,7 @@ class BundleHandler:
         """The exchange with an event that is not to be served, for a reason of its own."""
         exchange = Exchange()
         with contextlib.suppress(InputError):
-            exchange.door = recognise(decode_event(event, self._settings.max_request_bytes))
+            exchange.door = recognise(decode_event(event, self._settings))
         exchange.respond(*_status_and_body(error))
         return exchange
 
@@ -170,7 +170,7 @@ class BundleHandler:
         try:
             self._scan(event, exchange)
             if exchange.query is None:
-                event = decode_event(event, self._settings.max_request_bytes)
+                event = decode_event(event, self._settings)
                 exchange.door = recognise(event)
                 _check_envelope(exchange.door)
                 exchange.query = parse_query(event, exchange.door, self._settings)

@@ -1,5 +1,6 @@
 import base64
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from container.bodies import CSV_TYPE, Query, parse_body, parse_json
+from container.settings import Settings
 from model.errors import InputError
 from model.features import Table
 
@@ -20,13 +22,14 @@ def parse(
     media_type: str = "",
     is_base64: bool = False,
     max_bytes: int = 1000,
+    max_rows: int = 100,
     options: Mapping[str, str] | None = None,
 ) -> Query:
     return parse_body(
         body,
         media_type=media_type,
         is_base64=is_base64,
-        max_bytes=max_bytes,
+        settings=Settings(max_request_bytes=max_bytes, max_rows=max_rows),
         options=options or {},
     )
 
@@ -493,3 +496,29 @@ def test_any_quoted_cells_survive_csv(rows: list[tuple[str, str]]) -> None:
     """What is quoted is read back as it was."""
     lines = ["a,b", *(",".join('"' + c.replace('"', '""') + '"' for c in row) for row in rows)]
     assert csv("\n".join(lines)).rows == [list(row) for row in rows]
+
+
+# --- texts of too many parts ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "media_type"),
+    [
+        ("[" + '{"a":1},' * 10_201 + "]", ""),  # no JSON, for that matter: it is never parsed
+        ("[" + "[]," * 10_200, ""),
+        ("a\n" + "1\n" * 10_200, CSV_TYPE),
+    ],
+    ids=["objects", "lists", "lines"],
+)
+def test_text_of_far_more_parts_than_rows_is_refused_before_it_is_parsed(
+    text: str, media_type: str
+) -> None:
+    """Parsed, it would take many times its size."""
+    found = refusal(text, media_type=media_type, max_bytes=10**6)
+    assert re.fullmatch(r"too_many_rows: records: got 1020\d rows, expected at most 100", found)
+    assert refusal(encoded(text.encode()), is_base64=True, media_type=media_type, max_bytes=10**6)
+
+
+def test_rows_beyond_the_limit_within_reason_are_counted_exactly() -> None:
+    """So that whoever asks learns how many there were; see `parse_query`."""
+    assert parse("[" + ",".join(['{"a":1}'] * 10_199) + "]", max_bytes=10**6).n_rows == 10_199

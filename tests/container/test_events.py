@@ -44,13 +44,13 @@ def refusal(event: object, **limits: Any) -> str:
 def test_event_that_is_parsed_already_is_left_as_it_is() -> None:
     """Other runtimes parse events themselves."""
     event = {"records": ROWS}
-    assert decode_event(event, 1) is event
+    assert decode_event(event, Settings(max_request_bytes=1)) is event
 
 
 def test_bytes_of_an_event_are_parsed() -> None:
     """Up to the limit, which counts bytes."""
     content = TEXT.encode()
-    assert decode_event(content, len(content)) == {"records": ROWS}
+    assert decode_event(content, Settings(max_request_bytes=len(content))) == {"records": ROWS}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_bytes_of_an_event_are_parsed() -> None:
 def test_bytes_that_are_no_event_are_refused(content: bytes, text: str) -> None:
     """Before anything is known of it, the place is the event itself (requests 4.3)."""
     with pytest.raises(InputError) as caught:
-        decode_event(content, 100)
+        decode_event(content, Settings(max_request_bytes=100))
     assert f"{caught.value.code}: {caught.value}" == text
 
 

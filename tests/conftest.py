@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -72,6 +73,14 @@ class Packed:
 
 
 Packer = Callable[..., Packed]
+
+
+@pytest.fixture(autouse=True)
+def as_loud_as_before() -> Iterator[None]:
+    """The root logger's level, which entry points set, is the default's in each test."""
+    logging.getLogger().setLevel(logging.WARNING)
+    yield
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 def bits(values: Any) -> bytes:

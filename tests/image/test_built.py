@@ -15,7 +15,7 @@ from release.image_facts import MODEL_DIGEST, ImageFacts
 from tests.conftest import Packed, copy_bundle, without_forest
 from tests.image.conftest import Builder, docker, inspected
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.kernel]  # of bundles with a compact forest
 
 BUDGET_BYTES = 35_000_000
 """Of the image with the forest engine; the issue of more is an ADR."""

@@ -206,6 +206,7 @@ def test_tag_holds_to_the_characters_of_docker(multiclass: Packed) -> None:
     assert default_tag(manifest) == "edgexgb-wine:1.2.3"
 
 
+@pytest.mark.kernel
 def test_engine_is_the_bundles_unless_asked_for(multiclass: Packed, tmp_path: Path) -> None:
     """The forest where there is one; asked for in vain it is an error."""
     assert choose_engine(multiclass.manifest, "auto") == "forest"

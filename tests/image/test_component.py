@@ -24,7 +24,7 @@ from tests.image.containers import (
     device,
 )
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.kernel]  # of bundles with a compact forest
 
 KILL = """
 import os, pathlib

@@ -14,7 +14,7 @@ from tests.device.running import RunningDevice
 from tests.image.conftest import docker
 from tests.image.containers import PERSONALITIES, PYTHON, assert_golden, device
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.kernel]  # of bundles with a compact forest
 
 LIMITS = {"memory": "64m", "cpus": "0.5", "pids": "32"}
 

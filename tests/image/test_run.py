@@ -28,7 +28,7 @@ from release.targets import HttpTarget
 from tests.conftest import Packed, bits, in_memory
 from tests.image.conftest import docker
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.kernel]  # of bundles with a compact forest
 
 ROOT = Path(__file__).parents[2]
 MEMORY_BYTES = 128 * 1024 * 1024

@@ -21,7 +21,7 @@ from release.validate import TIMED_REQUESTS, all_cases
 from tests.conftest import Packed, copy_bundle, with_golden
 from tests.image.conftest import docker
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.kernel]  # of bundles with a compact forest
 
 ROOT = Path(__file__).parents[2]
 

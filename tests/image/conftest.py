@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,7 +43,7 @@ def has_daemon() -> bool:
 
 
 @pytest.fixture(scope="session")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def daemon() -> Iterator[None]:
     """A daemon: the machine's own, or one that ends with the tests."""
     if shutil.which("docker") is None:
         pytest.skip("no docker on this machine")
@@ -51,7 +52,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         return
     if shutil.which("dockerd") is None or os.geteuid() != 0:
         pytest.skip("no docker daemon runs, and none can be started")
-    folder = tmp_path_factory.mktemp("docker")
+    # Not among pytest's own, which it could not remove as long as something is mounted there.
+    folder = Path(tempfile.mkdtemp(prefix="edgexgb-docker-"))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [
@@ -67,6 +69,9 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait()
+        for mounted in (folder / "exec" / "netns").glob("*"):  # dockerd leaves it
+            subprocess.run(["umount", str(mounted)], check=False)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wait(process: "subprocess.Popen[bytes]", log: Path) -> None:

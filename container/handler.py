@@ -19,7 +19,8 @@ from container.events import (
 from container.settings import Settings
 from model.bundle import DEFAULT_THRESHOLD, Bundle, Prediction
 from model.errors import InputError, input_error
-from model.rows import RowScanner, make_scanner
+from model.features import Matrix
+from model.rows import Fields, RowScanner, make_scanner
 from model.typed import Any
 
 STATUS = {
@@ -39,6 +40,9 @@ STATUS = {
 """The error table of docs/requests.md: a code and its HTTP status."""
 
 Handler = Callable[[object, object], dict[str, Any]]
+
+Scanned = tuple[Matrix, Fields | None]
+"""A plain event's rows, and what stands beside them; see `RowScanner.scan`."""
 
 _log = logging.getLogger(__name__)
 
@@ -116,20 +120,18 @@ class BundleHandler:
     def __call__(self, event: object, context: object = None) -> dict[str, Any]:
         """The response to one event."""
         del context  # the request's own deadline and id are in the event, on every door
-        return self._answer_plain(event) or self.answer([event])[0].response
+        found = self._scan(event)
+        plain = None if found is None else self._answer_plain(found)
+        return plain or self._answer([self._read(event, found)])[0].response
 
-    def _answer_plain(self, event: object) -> dict[str, Any] | None:
+    def _answer_plain(self, found: Scanned) -> dict[str, Any] | None:
         """The response to an event of nothing but good rows; None for any other, or in trouble.
 
         It is the one that `answer` gives, in half of its steps: most events are of this kind.
         """
-        scanner = self._scanner
-        if scanner is None or type(event) is not bytes or _log.isEnabledFor(logging.DEBUG):
+        if found[1] is not None or found[0].n_rows > self._most_rows:
             return None
-        if len(event) > self._settings.max_request_bytes:
-            return None
-        found = scanner.scan(event, self._most_rows)
-        if found is None or found[1] is not None:
+        if _log.isEnabledFor(logging.DEBUG):
             return None
         try:
             prediction = self._bundle.predict_matrix(found[0].values)
@@ -142,7 +144,10 @@ class BundleHandler:
 
         Each response is the one that its event would have got alone.
         """
-        exchanges = [self._read(event) for event in events]
+        return self._answer([self._read(event, self._scan(event)) for event in events])
+
+    def _answer(self, exchanges: list[Exchange]) -> list[Exchange]:
+        """The same exchanges, each with its response."""
         if len(exchanges) == 1:
             groups: Iterable[list[Exchange]] = () if exchanges[0].response else (exchanges,)
         else:
@@ -164,11 +169,12 @@ class BundleHandler:
         exchange.respond(*_status_and_body(error))
         return exchange
 
-    def _read(self, event: object) -> Exchange:
+    def _read(self, event: object, found: Scanned | None) -> Exchange:
         """The event with its matrix, or else with the response that says what is wrong with it."""
         exchange = Exchange()
         try:
-            self._scan(event, exchange)
+            if found is not None:
+                self._take(found, exchange)
             if exchange.query is None:
                 event = decode_event(event, self._settings)
                 exchange.door = recognise(event)
@@ -180,14 +186,18 @@ class BundleHandler:
             exchange.respond(*_status_and_body(error))
         return exchange
 
-    def _scan(self, event: object, exchange: Exchange) -> None:
-        """Sets the door and the query, where the event is a plain one with good fields."""
+    def _scan(self, event: object) -> Scanned | None:
+        """What the scanner finds; None where the event is not one that it reads."""
         scanner, settings = self._scanner, self._settings
         if scanner is None or type(event) is not bytes or len(event) > settings.max_request_bytes:
-            return
-        found = scanner.scan(event, settings.max_rows)
-        if found is None:
-            return
+            return None
+        try:
+            return scanner.scan(event, settings.max_rows)
+        except Exception:  # no memory, say: the general path will meet it again, and answer for it
+            return None
+
+    def _take(self, found: Scanned, exchange: Exchange) -> None:
+        """Sets the door and the query, where the event's fields are good."""
         rows, fields = found
         if fields is None:
             exchange.query = Query(rows=rows)

@@ -28,6 +28,8 @@ from interface.pubsub import PubSub
 
 _T = TypeVar("_T")
 
+REQUEST_TOPIC = "edgexgb/requests"
+RESULT_TOPIC = "edgexgb/results"
 MAX_MESSAGE_BYTES = 6144
 """What passes through nucleus lite. Source: aws-greengrass-lite 2.6, observed running: more than
 about 7 300 bytes close the connection, and just below that messages get lost."""
@@ -44,8 +46,8 @@ class InferenceClient:
         self,
         connect: Callable[[], PubSub],
         *,
-        request_topic: str = "edgexgb/requests",
-        result_topic: str = "edgexgb/results",
+        request_topic: str = REQUEST_TOPIC,
+        result_topic: str = RESULT_TOPIC,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_in_flight: int = 8,
         name: str | None = None,

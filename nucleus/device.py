@@ -144,7 +144,11 @@ class Device:
             RecipeError: a placeholder has no value, or an artifact is not what the recipe says.
             OSError: the root cannot be written.
         """
-        facts = {"personality": self.personality.name, "socket": str(self.root.socket)}
+        facts = {
+            "personality": self.personality.name,
+            "platform": self._platform,
+            "socket": str(self.root.socket),
+        }
         with self.root.hold(facts, self._status([])):
             # What an earlier device has left, if it was killed: its components hold dead tokens.
             await sweep(SOCKET_VARIABLE, str(self.root.socket))

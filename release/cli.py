@@ -31,6 +31,7 @@ from release.device import add_device
 from release.errors import CommandError
 from release.image import add_image
 from release.request import add_request, request
+from release.rollout.command import add_rollout, rollout
 
 _TARGETS = "in-process, rie (the emulator), http://HOST:PORT, or lambda:NAME"
 
@@ -116,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_validate(command("validate", _validate, "replay the golden rows and report what differs"))
     add_image(command("image", None, "the image that is both Lambda and component"))
     add_device(command("device", None, "a Greengrass core device on this machine"))
+    add_rollout(command("rollout", rollout, "bring a bundle to a core device as an update"))
     add_request(command("request", request, "send rows over pub/sub, as a consumer component does"))
     return parser
 

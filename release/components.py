@@ -19,8 +19,9 @@ from release.image_facts import find_image
 INFERENCE = "edgexgb.Inference"
 CONSUMER = "edgexgb.Consumer"
 
+PROCESS = "process"
 CONTAINER = "container"
-"""The attribute `runtime` of a device on this machine that runs our component from its image."""
+"""The attribute `runtime` of a device on this machine: how it runs our component."""
 
 UNSTAMPED = f"edgexgb@sha256:{'0' * 64}"
 """What the recipe has in place of the image; no image has such a digest."""
@@ -59,14 +60,14 @@ def select(arguments: argparse.Namespace) -> Selection:
     if arguments.bundle is not None:
         # What is wrong with the bundle is better said here than in the component's log.
         open_bundle(arguments.bundle).close()
-        recipes.append(_packaged("container"))
+        recipes.append(packaged("container"))
         bundle = str(arguments.bundle.resolve())
         configurations[INFERENCE] = {"python": sys.executable, "bundle": bundle}
     elif arguments.image is not None:
         # By its digest: the tag may name another image when the component is started again.
         recipes.append(image_recipe(find_image(arguments.image).id))
     if arguments.consumer:
-        recipes.append(_packaged("consumer"))
+        recipes.append(packaged("consumer"))
         configurations[CONSUMER] = {"python": sys.executable}
     recipes.extend((str(path), _read(path)) for path in arguments.recipe)
     if arguments.artifacts is not None and not arguments.artifacts.is_dir():
@@ -76,10 +77,10 @@ def select(arguments: argparse.Namespace) -> Selection:
         expected = "a bundle, an --image or a --recipe"
         raise CommandError(f"nothing to run: got no component, expected {expected}")
     for text in arguments.configure:
-        name, fields = _configuration(text)
+        name, fields = parse_configuration(text)
         configurations[name] = _merge(configurations.get(name, {}), fields)
     # Ours run as processes here, but for an image: the manifest for containers comes after theirs.
-    runtime = "process" if arguments.image is None else CONTAINER
+    runtime = PROCESS if arguments.image is None else CONTAINER
     platform = {"runtime": runtime} | dict(_pair(text) for text in arguments.platform)
     if platform["runtime"] == CONTAINER and arguments.bundle is not None:
         expected = "an --image in place of the bundle"
@@ -100,7 +101,7 @@ def image_recipe(image: str) -> tuple[str, str]:
     Raises:
         CommandError: the image is not pinned by a digest.
     """
-    place, text = _packaged("container")
+    place, text = packaged("container")
     return place, stamp_recipe(text, image)
 
 
@@ -129,7 +130,8 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _packaged(package: str) -> tuple[str, str]:
+def packaged(package: str) -> tuple[str, str]:
+    """A recipe that we ship, and how errors call it."""
     file = files(package) / "recipe.yaml"
     return f"{package}/recipe.yaml", file.read_text(encoding="utf-8")
 
@@ -141,7 +143,12 @@ def _read(path: Path) -> str:
         raise CommandError(f"{path}: got bytes that are no UTF-8, expected a recipe") from error
 
 
-def _configuration(text: str) -> tuple[str, dict[str, Any]]:
+def parse_configuration(text: str) -> tuple[str, dict[str, Any]]:
+    """The component and the fields in an option `--configure COMPONENT=JSON`.
+
+    Raises:
+        CommandError: it is no such thing.
+    """
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise CommandError(f"--configure: got {text!r}, expected COMPONENT=JSON")

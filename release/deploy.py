@@ -92,14 +92,14 @@ def deploy(arguments: argparse.Namespace) -> int:
     request = _request(arguments)
     with connected(root) as device:
         deployment_id = device.create_local_deployment(request)
-    record = _watch(root, deployment_id, arguments.timeout)
+    record = watch(root, deployment_id, arguments.timeout, Said())
     if arguments.json:
         print(json.dumps(asdict(record), indent=2))
     if record.result is not Result.SUCCESSFUL:
         place = f"deployment {deployment_id}"
         raise CommandError(
             f"{place}: got {record.result} ({record.message}), expected {Result.SUCCESSFUL}"
-            f"; {_left(record)}"
+            f"; {left(record)}"
         )
     if not arguments.json:
         took_s = (record.ended or record.created) - record.created
@@ -125,7 +125,7 @@ def deployments(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _left(record: Record) -> str:
+def left(record: Record) -> str:
     """What the device runs after a deployment that has failed."""
     return {
         Result.FAILED_NO_STATE_CHANGE: "nothing has changed",
@@ -193,8 +193,30 @@ def _refuse(constant: str) -> NoReturn:
 # --- watching -------------------------------------------------------------------------------------
 
 
-def _watch(root: DeviceRoot, deployment_id: str, timeout_s: float) -> Record:
-    """The record of a deployment that has ended; says on stderr what it waits for.
+class Said:
+    """Says on stderr what a deployment waits for: what is new, and the same again after a while."""
+
+    def __init__(self) -> None:
+        self._text, self._again_at = "", 0.0
+
+    def __call__(self, text: str) -> None:
+        """Says it, if need be."""
+        now = time.monotonic()
+        if text != self._text or now >= self._again_at:
+            print(text, file=sys.stderr, flush=True)
+            self._text, self._again_at = text, now + _REMIND_S
+
+
+def watch(
+    root: DeviceRoot, deployment_id: str, timeout_s: float, say: Callable[[str], object]
+) -> Record:
+    """The record of a deployment that has ended.
+
+    Args:
+        root: of the device.
+        deployment_id: as the device gave it.
+        timeout_s: how long to watch.
+        say: told many times a second what the deployment waits for.
 
     Raises:
         CommandError: it has not ended in time.
@@ -202,7 +224,6 @@ def _watch(root: DeviceRoot, deployment_id: str, timeout_s: float) -> Record:
     """
     history = History(root.deployment_history)
     end = time.monotonic() + timeout_s
-    said, reminder = "", 0.0
     while True:
         is_running = root.holder() is not None
         record = history.find(deployment_id)
@@ -216,11 +237,8 @@ def _watch(root: DeviceRoot, deployment_id: str, timeout_s: float) -> Record:
                 f"deployment {deployment_id}: got no core device any more, expected {expected}"
             )
         text = f"waiting for {record.waiting}" if record.waiting else _DOING[record.phase]
-        now = time.monotonic()
-        if text != said or now >= reminder:
-            print(text, file=sys.stderr, flush=True)
-            said, reminder = text, now + _REMIND_S
-        if now >= end:
+        say(text)
+        if time.monotonic() >= end:
             observed = f"no end in {timeout_s:g} s ({text})"
             expected = "one; the device goes on, and `edgexgb device deployments` tells"
             raise CommandError(f"deployment {deployment_id}: got {observed}, expected {expected}")

@@ -4,23 +4,22 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from consumer.client import MAX_MESSAGE_BYTES, InferenceClient
+from consumer.client import MAX_MESSAGE_BYTES, REQUEST_TOPIC, RESULT_TOPIC, InferenceClient
 from consumer.errors import InferenceError, RequestTimeoutError
 from consumer.prediction import Prediction
 from consumer.rows import READERS, RowsError, read_rows
 from interface.errors import EnvelopeError, TransportError
-from model.bundle import open_bundle
-from model.golden import differences
 from nucleus.root import DeviceRoot
 from release.bus import connector
 from release.device import add_root, whole
 from release.errors import CommandError
+from release.replay import replay
 from release.show import show_predictions
 
 
@@ -44,14 +43,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top-k", type=whole, metavar="K", help="list the K likeliest labels")
     parser.add_argument("--threshold", type=float, metavar="P", help="of a binary model")
-    for name, topic in (("request", "edgexgb/requests"), ("result", "edgexgb/results")):
-        parser.add_argument(
-            f"--{name}-topic",
-            type=_topic,
-            default=topic,
-            metavar="TOPIC",
-            help=f"(default: {topic})",
-        )
+    add_topics(parser)
     parser.add_argument(
         "--max-message-bytes",
         type=whole,
@@ -65,6 +57,18 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="(default: a table on a terminal, JSON elsewhere)",
     )
+
+
+def add_topics(parser: argparse.ArgumentParser) -> None:
+    """Adds where the component is asked, and below which it replies."""
+    for name, topic in (("request", REQUEST_TOPIC), ("result", RESULT_TOPIC)):
+        parser.add_argument(
+            f"--{name}-topic",
+            type=_topic,
+            default=topic,
+            metavar="TOPIC",
+            help=f"(default: {topic})",
+        )
 
 
 def _seconds(text: str) -> float:
@@ -104,35 +108,42 @@ def _compare(arguments: argparse.Namespace) -> int:
     if arguments.top_k is not None or arguments.threshold is not None:
         observed = "--top-k or --threshold beside it"
         raise CommandError(f"--golden: got {observed}, expected neither")
-    with contextlib.closing(open_bundle(arguments.golden)) as bundle:
-        manifest, golden, exact = bundle.manifest, bundle.golden, bundle.is_exact
-    prediction = _predict(arguments, [row.row for row in golden])
-    found = differences(golden, prediction.predictions, prediction.probabilities, exact=exact)
-    for difference in found:
+    found = replay(arguments.golden, lambda rows: _predict(arguments, rows))
+    for difference in found.differences:
         print(f"differs: {difference}", file=sys.stderr)
-    served, asked = (prediction.model, prediction.version), (manifest.name, manifest.version)
-    if served != asked:
-        text = f"the model: got {' '.join(served)}, expected {' '.join(asked)} as in the bundle"
-        print(f"differs: {text}", file=sys.stderr)
-    equality = "to the last bit" if exact else "within 1e-6 (another architecture)"
-    equal = f"{len(golden) - len(found)} of {len(golden)} golden rows equal {equality}"
-    print(f"{' '.join(served)}: {equal}")
-    return 1 if found or served != asked else 0
+    print(f"{found.model}: {found}")
+    return 1 if found.differences else 0
 
 
 def _predict(arguments: argparse.Namespace, rows: Any) -> Prediction:
-    connect = connector(DeviceRoot(arguments.root))
+    with asking(
+        DeviceRoot(arguments.root),
+        request_topic=arguments.request_topic,
+        result_topic=arguments.result_topic,
+        max_message_bytes=arguments.max_message_bytes,
+        name="request",
+    ) as client:
+        return client.predict(
+            rows, arguments.timeout, top_k=arguments.top_k, threshold=arguments.threshold
+        )
+
+
+@contextlib.contextmanager
+def asking(root: DeviceRoot, **settings: Any) -> Iterator[InferenceClient]:
+    """A client of the component on a device that runs; what it cannot do is the user's to read.
+
+    Args:
+        root: of the device.
+        **settings: of `InferenceClient`.
+
+    Raises:
+        CommandError: there is no answer, or a refusal.
+        DeviceError: no device runs.
+    """
+    connect = connector(root)
     try:
-        with InferenceClient(
-            connect,
-            request_topic=arguments.request_topic,
-            result_topic=arguments.result_topic,
-            max_message_bytes=arguments.max_message_bytes,
-            name="request",
-        ) as client:
-            return client.predict(
-                rows, arguments.timeout, top_k=arguments.top_k, threshold=arguments.threshold
-            )
+        with InferenceClient(connect, **settings) as client:
+            yield client
     except RequestTimeoutError as error:
         hint = "`edgexgb device status` shows whether the component runs"
         raise CommandError(f"{error.code}: {error}; {hint}") from error

@@ -1,0 +1,140 @@
+"""What goes out: the inference component's recipe, stamped with a version of its content.
+
+A version follows from all that decides what the device runs: the recipe, and the image or the
+bundle and the code that serves it. The same content has the same version, another another.
+"""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from model.manifest import MANIFEST
+from release.components import INFERENCE, PROCESS, image_recipe, packaged
+from release.errors import CommandError
+
+_PATCHES = 2**31
+"""Classic's nucleus reads each number of a version as Java's int. Source: semver4j 3."""
+
+_CODE = ("container", "interface", "model")
+_ARCHIVE = "bundle.zip"
+_CONFIGURED = "{configuration:/bundle}"
+_UNPACKED = "{artifacts:decompressedPath}/bundle"
+_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """A version of the inference component that is ready to be deployed.
+
+    Attributes:
+        version: of the component.
+        recipe: its text, as JSON.
+        artifacts: the bundle's files by name; empty for an image.
+    """
+
+    version: str
+    recipe: str
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> tuple[Path, Path]:
+        """Writes the directories of recipes and artifacts that a deployment takes; gives both.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        recipes, artifacts = folder / "recipes", folder / "artifacts"
+        recipes.mkdir()
+        (recipes / f"{INFERENCE}-{self.version}.json").write_text(self.recipe, encoding="utf-8")
+        artifacts.mkdir()
+        if self.artifacts:
+            here = artifacts / INFERENCE / self.version
+            here.mkdir(parents=True)
+            with zipfile.ZipFile(here / _ARCHIVE, "w") as archive:
+                for name, path in self.artifacts.items():
+                    archive.writestr(zipfile.ZipInfo(name, _DATE), path.read_bytes())
+        return recipes, artifacts
+
+
+def bundle_update(bundle: Path) -> Update:
+    """The update to a bundle that a process of this machine serves.
+
+    The bundle travels as the component's artifact, so that the device keeps a copy of its own, and
+    goes back to the old one whatever becomes of the directory. It is not opened: whether it is any
+    good is the gate's to say, and the device's.
+
+    Raises:
+        CommandError: there is no bundle.
+        OSError: a file cannot be read.
+    """
+    if not (bundle / MANIFEST).is_file():
+        raise CommandError(f"{bundle / MANIFEST}: got no such file, expected a bundle's")
+    parts = {path.name: path for path in sorted(bundle.glob("*")) if path.is_file()}
+    place, text = packaged("container")
+    recipe = yaml.safe_load(text)
+    artifact = {"URI": _digest(parts.items()), "Unarchive": "ZIP"}
+    recipe["Manifests"] = [
+        {**manifest, "Artifacts": [artifact]}
+        for manifest in recipe["Manifests"]
+        if manifest["Platform"].get("runtime") == PROCESS
+    ]
+    startup = recipe["Manifests"][0]["Lifecycle"]["startup"]
+    if _CONFIGURED not in startup["Script"]:
+        raise CommandError(f"{place}: got no {_CONFIGURED}, expected the recipe that we ship")
+    startup["Script"] = startup["Script"].replace(_CONFIGURED, _UNPACKED)
+    version = component_version({**recipe, "Code": _digest(_code())})
+    # Nothing is downloaded: the device takes the file of that name.
+    artifact["URI"] = f"s3://edgexgb/{INFERENCE}/{version}/{_ARCHIVE}"
+    return Update(version=version, recipe=_stamped(recipe, version), artifacts=parts)
+
+
+def image_update(image: str) -> Update:
+    """The update to an image.
+
+    Args:
+        image: its digest.
+
+    Raises:
+        CommandError: it is none.
+    """
+    recipe = yaml.safe_load(image_recipe(image)[1])
+    version = component_version(recipe)
+    return Update(version=version, recipe=_stamped(recipe, version))
+
+
+def component_version(recipe: Mapping[str, Any]) -> str:
+    """MAJOR.MINOR of the recipe, and a patch number out of all that it says.
+
+    Numbers, so that ranges such as `>=0.1.0` include it; their order means nothing.
+    """
+    text = json.dumps(recipe, sort_keys=True)
+    patch = int.from_bytes(hashlib.sha256(text.encode()).digest()) % _PATCHES
+    major, minor, _ = str(recipe["ComponentVersion"]).split(".")
+    return f"{major}.{minor}.{patch}"
+
+
+def _stamped(recipe: Mapping[str, Any], version: str) -> str:
+    return json.dumps({**recipe, "ComponentVersion": version}, ensure_ascii=False, indent=1)
+
+
+def _code() -> Iterable[tuple[str, Path]]:
+    """The files that serve a bundle in a process, by name."""
+    for package in _CODE:
+        folder = Path(str(files(package)))
+        for path in sorted([*folder.glob("*.py"), *folder.glob("*.so")]):
+            yield f"{package}/{path.name}", path
+
+
+def _digest(parts: Iterable[tuple[str, Path]]) -> str:
+    """sha256 of names and contents."""
+    digest = hashlib.sha256()
+    for name, path in parts:
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{name}\0{content}\n".encode())
+    return digest.hexdigest()

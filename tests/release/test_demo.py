@@ -19,6 +19,10 @@ def test_demo_runs_twice_and_shows_the_main_job(
             "to the last bit",
             "p(class_0)",
             "true",
+            "accepted edgexgb.Inference",
+            "refused edgexgb.Inference",
+            "FAILED_ROLLBACK_COMPLETE",
+            "wine 2.0.0: 64 of 64 golden rows equal to the last bit",
             "What to try next",
         ):
             assert word in printed
@@ -27,7 +31,10 @@ def test_demo_runs_twice_and_shows_the_main_job(
     assert sorted(path.name for path in bundle.parent.iterdir()) == [
         "device",
         "wine",
+        "wine-better",
+        "wine-better-plots",
         "wine-events",
         "wine-plots",
         "wine-report",
+        "wine-sabotaged",
     ]

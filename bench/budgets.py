@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bench.concurrency import INTERPRETER
 from bench.starts import DOORS, LIBRARY
 
 _BATCH_ROWS = 1_000
@@ -157,11 +158,19 @@ def _least_concurrent(sections: Mapping[str, Any], model: str) -> Mapping[str, f
     ratios: list[Mapping[str, float]] = [
         found["ratio"]
         for run in sections["concurrency"][model].values()
-        for cell in run.values()
+        for name, cell in run.items()
+        if not name.startswith(INTERPRETER)
         for callers, found in cell.items()
         if callers != "callers_1"
     ]
     return min(ratios, key=lambda ratio: ratio["p50"])
+
+
+def _consumers(sections: Mapping[str, Any], model: str) -> float:
+    """The least of what several consumers get over the bus, all together, against one alone."""
+    latency = dict(sections["bus"][model]["bench.Ours"]["latency"])
+    alone = latency.pop("consumers_1")["per_second"]
+    return min(float(found["per_second"] / alone) for found in latency.values())
 
 
 BUDGETS: tuple[Budget, ...] = (
@@ -189,11 +198,18 @@ BUDGETS: tuple[Budget, ...] = (
     ),
     Budget(
         key="concurrency",
-        what="several callers at once, all together against one alone: the least",
+        what="several threads of one process, all together against one alone: the least",
         limits=(1,),
         at_least=True,
         measure=lambda sections, model: _least_concurrent(sections, model)["p50"],
         slack=lambda sections, model: _least_concurrent(sections, model)["iqr"] / 2,
+    ),
+    Budget(
+        key="consumers",
+        what="several consumers over the bus, all together against one alone: the least",
+        limits=(1,),
+        at_least=True,
+        measure=_consumers,
     ),
     Budget(
         key="warm",

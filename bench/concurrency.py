@@ -1,7 +1,9 @@
 """Section 3: several callers at once, threads of one process that share one bundle.
 
 What all of them together get done, against what one of them does alone: more callers must never
-get less. *Engine* is the Engine port with a matrix in memory; *handler* is JSON text to JSON text.
+get less. *Engine* is the Engine port with a matrix in memory; *handler* is JSON text to JSON text;
+*interpreter* is a loop of Python as long as a small request, that shows what threads which take
+turns at one interpreter can have at best.
 """
 
 import statistics
@@ -12,6 +14,9 @@ from bench.models import SPECS, build
 from bench.plan import Plan
 from bench.progress import Progress
 from bench.spread import spread
+
+INTERPRETER = "interpreter"
+"""The door of the loop of Python; no model is behind it."""
 
 _HANDLER_ROWS = 100
 """Requests with more rows than this would be longer than a request may be."""
@@ -31,7 +36,8 @@ def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
 
 def _cells(plan: Plan) -> list[tuple[str, int]]:
     engine = [("engine", rows) for rows in plan.caller_rows]
-    return engine + [("handler", rows) for rows in plan.caller_rows if rows <= _HANDLER_ROWS]
+    handler = [("handler", rows) for rows in plan.caller_rows if rows <= _HANDLER_ROWS]
+    return [(INTERPRETER, 1), *engine, *handler]
 
 
 def _measure_cells(plan: Plan, progress: Progress, model: str, n_threads: int) -> dict[str, Any]:

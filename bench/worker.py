@@ -22,6 +22,7 @@ from typing import Any
 from bench.meta import read_meta
 from bench.ways import WAYS, Ours, Way
 
+_COUNTS = 500
 _CHECKED_TEXTS = 100
 _SECOND_NS = 1_000_000_000
 
@@ -54,7 +55,8 @@ class Worker:
         """One turn: so many threads that call at once, each for so long and once at least.
 
         Args:
-            door: `engine`, with a matrix in memory, or `handler`, JSON text to JSON text.
+            door: `engine`, with a matrix in memory, `handler`, JSON text to JSON text, or
+                `interpreter`, a loop of Python.
             rows: in each call.
             n: threads.
             at_least_s: seconds.
@@ -62,6 +64,8 @@ class Worker:
         Returns:
             `rows_per_second` of all threads together, until the last one has ended.
         """
+        if door == "interpreter":
+            return {"rows_per_second": _call_together(n, at_least_s, _count)}
         if door == "engine":
             predict = self._way.prepare(self._matrix(rows), rows)
             return {"rows_per_second": rows * _call_together(n, at_least_s, lambda _: predict())}
@@ -134,6 +138,12 @@ def _measure(
         call(text)
         wall.append((time.perf_counter_ns() - start) / 1e3)
     return {"wall_us": wall, "cpu_us": (time.process_time_ns() - cpu) / 1e3 / len(wall)}
+
+
+def _count(_number: int) -> None:
+    """Some 10 µs of Python, as long as a small request, and without memory of its own."""
+    for _ in range(_COUNTS):
+        pass
 
 
 def _call_together(n: int, at_least_s: float, call: Callable[[int], object]) -> float:

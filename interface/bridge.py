@@ -2,25 +2,27 @@
 
     subscription --deliver--> requests --one thread, all that wait at once--> Service.answer --> bus
                       |-----> refusals --one thread-------------------------> Service.refuse --> bus
-                      `-----> a small one, where nothing waits -------------> Service.answer --> bus
+                      `-----> a small one, where nothing waits, and an -----> Service.answer --> bus
+                              urgent one always
 
 The subscription's callback runs on the thread that reads the connection, and on nucleus lite a
 component that does not read stalls the bus for everybody. So it puts a message into a queue, unless
 to answer takes less time than to wake another thread: small requests are answered at once, while
-nothing waits, few replies are on their way, and the service has been quick of late.
+nothing waits, few replies are on their way, and the service has been quick of late. So are urgent
+ones, such as how the service is, whatever waits: the queue must not hide what it is asked about.
 
 Both queues are bounded, by messages and by bytes. A request for which there is no room is refused;
 one that cannot even be refused is dropped and counted, for to wait would stall the bus, and to keep
 it would cost memory without a bound.
 
 Every other request gets exactly one reply. The replies keep the order in which their requests came;
-a refusal may overtake answers, as it is meant to.
+a refusal, and the answer to an urgent request, may overtake others, as they are meant to.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -37,6 +39,7 @@ from interface.errors import (
 from interface.hearing import Listener
 from interface.lane import Lane, Throttle
 from interface.pubsub import Lost, PubSub
+from interface.vitals import Counters, Vitals
 
 _log = logging.getLogger(__name__)
 
@@ -49,13 +52,23 @@ _QUICK_S = 0.0005
 _MAX_LEAVING = 16
 """Replies on their way, where requests are answered at once."""
 
+_MAX_LEAVING_URGENT = 2 * _MAX_LEAVING
+"""The same where urgent ones are: the others cannot use up their room."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply and where it goes."""
+    """A reply and where it goes.
+
+    Attributes:
+        topic: see there.
+        payload: the reply.
+        kind: what answers are counted by, such as the code of an error; empty for most.
+    """
 
     topic: str
     payload: bytes = field(repr=False)
+    kind: str = ""
 
 
 class Service(Protocol):
@@ -63,6 +76,12 @@ class Service(Protocol):
 
     def answer(self, payloads: Sequence[bytes]) -> Sequence[Answer]:
         """One answer for each payload, in their order; raises nothing."""
+
+    def is_urgent(self, payload: bytes) -> bool:
+        """Whether a request is not to wait, and takes next to no time to answer; raises nothing.
+
+        It is asked about each request, on the thread that reads the connection.
+        """
 
     def refuse(self, payload: bytes, retry_after_ms: int) -> Answer:
         """The `busy` reply to a request; raises nothing."""
@@ -105,25 +124,6 @@ class Limits:
                 raise ValueError(f"{name}: got {value}, expected more than 0")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counters:
-    """What became of the requests so far; those that are in none of the last four are pending.
-
-    Attributes:
-        received: requests that the subscription delivered.
-        answered: those whose reply the bus took.
-        refused: those that were told `busy`.
-        failed: those whose reply the bus did not take.
-        dropped: those that got no reply, because there was no room or the bridge ended.
-    """
-
-    received: int = 0
-    answered: int = 0
-    refused: int = 0
-    failed: int = 0
-    dropped: int = 0
-
-
 class Bridge:
     """Answers the requests on a topic, from `open` to `close`.
 
@@ -144,6 +144,7 @@ class Bridge:
         probe_every_s: float = 5.0,
         probe_timeout_s: float = 5.0,
         quick_s: float = _QUICK_S,
+        vitals: Vitals | None = None,
     ) -> None:
         """Does nothing yet.
 
@@ -156,6 +157,7 @@ class Bridge:
             probe_every_s: see `Listener`.
             probe_timeout_s: see `Listener`.
             quick_s: for each request, so that the service counts as quick.
+            vitals: where to count on; None to begin anew.
         """
         self._pubsub = pubsub
         self._topic = topic
@@ -169,7 +171,7 @@ class Bridge:
         self._changed = threading.Condition(self._guard)
         self._n_leaving = 0
         self._is_quick = False
-        self._counts = dict.fromkeys(Counters.__slots__, 0)
+        self._vitals = vitals or Vitals()
         self._has_told = False
         self._was_opened = False
         self._closed = False
@@ -190,10 +192,19 @@ class Bridge:
         return self._requests.pending + self._refusals.pending + self._n_leaving
 
     @property
+    def waiting(self) -> int:
+        """How many requests wait for an answer."""
+        return self._requests.waiting
+
+    @property
+    def limits(self) -> Limits:
+        """What it holds at most, as of now."""
+        return self._limits
+
+    @property
     def counters(self) -> Counters:
-        """What became of the requests so far."""
-        with self._guard:
-            return Counters(**self._counts)
+        """What became of the requests so far, those before this bridge included; see `vitals`."""
+        return self._vitals.counters
 
     def open(self) -> None:
         """Subscribes, and proves that the subscription hears; requests are answered from then on.
@@ -255,7 +266,7 @@ class Bridge:
             remaining_s = max(0.0, deadline_s - time.monotonic())
             self._changed.wait_for(lambda: not self._n_leaving, remaining_s)
         if left:
-            self._count(dropped=left)
+            self._vitals.drop(left)
             _log.error("requests are left without a reply", extra={"requests": left})
         after = self.counters
         is_lossless = (after.failed, after.dropped) == (before.failed, before.dropped)
@@ -285,7 +296,10 @@ class Bridge:
     def _take(self, payload: bytes) -> None:
         """On the thread that reads the connection: nothing here may wait."""
         limits = self._limits
-        self._count(received=1)
+        self._vitals.receive()
+        if self._n_leaving < _MAX_LEAVING_URGENT and self._service.is_urgent(payload):
+            self._answer_at_once(payload, is_urgent=True)
+            return
         if self._is_idle() and self._is_quick and len(payload) <= _SMALL_BYTES:
             self._answer_at_once(payload)
             return
@@ -293,72 +307,88 @@ class Bridge:
             return
         if self._refusals.put(payload, limits.max_refusals, limits.max_refusal_bytes):
             return
-        self._count(dropped=1)
+        self._vitals.drop(1)
         _warn_of_dropped(self._dropping.passes())
 
     def _is_idle(self) -> bool:
         """Whether nothing waits that a request would overtake, and few replies are on their way."""
         return not self._closed and self._n_leaving < _MAX_LEAVING and not self._requests.pending
 
-    def _answer_at_once(self, payload: bytes) -> None:
+    def _answer_at_once(self, payload: bytes, *, is_urgent: bool = False) -> None:
         max_bytes = self._limits.max_message_bytes
+        came_s = time.perf_counter()
         try:
-            answer = self._fit(self._serve([payload])[0], max_bytes)
+            answers = self._ask([payload]) if is_urgent else self._serve([payload], came_s)
+            answer = self._fit(answers[0], max_bytes)
             future = self._publish(answer, max_bytes)
         except BaseException as error:
             self._fail(error, 1)
             return
+        if not is_urgent:
+            self._vitals.time(time.perf_counter() - came_s)
         with self._guard:
             self._n_leaving += 1
         future.add_done_callback(lambda done: self._leave(answer, done))
 
     def _leave(self, answer: Answer, future: "Future[None]") -> None:
         """The bus has said what became of a reply."""
-        error = _error_of(future, self._limits.publish_timeout_s)
-        self._count(answered=int(error is None), failed=int(error is not None))
-        if error is not None:
-            self._note(answer, error)
+        self._settle(answer, future, self._vitals.answer)
         with self._guard:
             self._n_leaving -= 1
             self._changed.notify_all()
 
-    def _answer(self, payloads: Sequence[bytes]) -> None:
+    def _answer(self, payloads: Sequence[bytes], came_s: Sequence[float]) -> None:
         try:
-            self._reply(self._serve(payloads), "answered")
+            answers = self._serve(payloads, time.perf_counter())
+            self._reply(answers, self._vitals.answer, came_s)
         except BaseException as error:
             self._fail(error, len(payloads))
 
-    def _serve(self, payloads: Sequence[bytes]) -> Sequence[Answer]:
-        start_s = time.perf_counter()
-        answers = self._service.answer(payloads)
+    def _serve(self, payloads: Sequence[bytes], start_s: float) -> Sequence[Answer]:
+        answers = self._ask(payloads)
         self._is_quick = time.perf_counter() - start_s <= self._quick_s * len(payloads)
+        return answers
+
+    def _ask(self, payloads: Sequence[bytes]) -> Sequence[Answer]:
+        answers = self._service.answer(payloads)
         if len(answers) != len(payloads):
             found = f"{len(answers)} answers to {len(payloads)} requests"
             raise ServiceFailedError(f"service: got {found}, expected as many")
         return answers
 
-    def _refuse(self, payloads: Sequence[bytes]) -> None:
+    def _refuse(self, payloads: Sequence[bytes], came_s: Sequence[float]) -> None:
+        del came_s  # how soon a request is refused says nothing about those that are served
         try:
             retry_after_ms = self._limits.retry_after_ms
             answers = [self._service.refuse(payload, retry_after_ms) for payload in payloads]
-            self._reply(answers, "refused")
+            self._reply(answers, self._vitals.refuse)
         except BaseException as error:
             self._fail(error, len(payloads))
         if self._refusals.pending == len(payloads):  # there is room again
             _warn_of_dropped(self._dropping.rest())
 
-    def _reply(self, answers: Sequence[Answer], outcome: str) -> None:
+    def _reply(
+        self, answers: Sequence[Answer], count: Callable[[str], None], came_s: Sequence[float] = ()
+    ) -> None:
         """Publishes all, in order, and waits until the bus has said what became of each."""
         limits = self._limits
         fitting = [self._fit(answer, limits.max_message_bytes) for answer in answers]
         futures = [self._publish(answer, limits.max_message_bytes) for answer in fitting]
+        now_s = time.perf_counter()
+        self._vitals.time(*(now_s - one for one in came_s))
         wait(futures, limits.publish_timeout_s)
-        errors = [_error_of(future, limits.publish_timeout_s) for future in futures]
-        n_failed = len(errors) - errors.count(None)
-        self._count(**{outcome: len(errors) - n_failed, "failed": n_failed})
-        for answer, error in zip(fitting, errors, strict=True):
-            if error is not None:
-                self._note(answer, error)
+        for answer, future in zip(fitting, futures, strict=True):
+            self._settle(answer, future, count)
+
+    def _settle(
+        self, answer: Answer, future: "Future[None]", count: Callable[[str], None]
+    ) -> None:
+        error = _error_of(future, self._limits.publish_timeout_s)
+        if error is None:
+            count(answer.kind)
+            return
+        self._vitals.fail()
+        self._note(answer, error)
 
     def _fit(self, answer: Answer, max_bytes: int) -> Answer:
         if len(answer.payload) <= max_bytes:
@@ -377,6 +407,7 @@ class Bridge:
 
     def _note(self, answer: Answer, error: TransportError) -> None:
         """A reply that the bus did not take; its payload is nobody's business."""
+        self._vitals.note(error.code, str(error))
         if isinstance(error, ConnectionLostError | TokenRefusedError):
             self._tell(error)
         if failed := self._failing.passes():
@@ -385,7 +416,7 @@ class Bridge:
 
     def _fail(self, error: BaseException, n_requests: int) -> None:
         """The service did what it must not; the thread lives on for those who wait."""
-        self._count(dropped=n_requests)
+        self._vitals.drop(n_requests)
         _log.error("the service broke its contract", exc_info=error)
         if isinstance(error, ServiceFailedError):
             self._tell(error)
@@ -403,11 +434,6 @@ class Bridge:
         if listener is not None:
             listener.close()
         self._lost(error)
-
-    def _count(self, **more: int) -> None:
-        with self._guard:
-            for name, n in more.items():
-                self._counts[name] += n
 
 
 def _warn_of_dropped(n_requests: int) -> None:

@@ -10,19 +10,24 @@ class Lane:
     """A bounded queue, and the thread that works off what waits in it."""
 
     def __init__(
-        self, name: str, work: Callable[[Sequence[bytes]], None], max_batch: Callable[[], int]
+        self,
+        name: str,
+        work: Callable[[Sequence[bytes], Sequence[float]], None],
+        max_batch: Callable[[], int],
     ) -> None:
         """Does nothing before `start`.
 
         Args:
             name: of the thread.
-            work: takes up to a batch of what waits, in order; raises nothing.
+            work: takes up to a batch of what waits, in order, and when each came (of
+                `time.perf_counter`); raises nothing.
             max_batch: how many that are now.
         """
         self._work = work
         self._max_batch = max_batch
         self._changed = threading.Condition()
         self._waiting: deque[bytes] = deque()
+        self._came_s: deque[float] = deque()  # as long as the other
         self._waiting_bytes = 0
         self._n_working = 0
         self._has_ended = False
@@ -38,6 +43,11 @@ class Lane:
         with self._changed:
             return len(self._waiting) + self._n_working
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
     def put(self, payload: bytes, max_waiting: int, max_bytes: int) -> bool:
         """Queues a payload; whether there was room.
 
@@ -50,6 +60,7 @@ class Lane:
             if self._has_ended or (is_full and self._waiting):
                 return False
             self._waiting.append(payload)
+            self._came_s.append(time.perf_counter())
             self._waiting_bytes += len(payload)
             self._changed.notify_all()
             return True
@@ -69,25 +80,30 @@ class Lane:
             self._has_ended = True
             left = len(self._waiting)
             self._waiting.clear()
+            self._came_s.clear()
             self._changed.notify_all()
         return left
 
     def _run(self) -> None:
-        while batch := self._next():
-            self._work(batch)
+        while True:
+            batch, came_s = self._next()
+            if not batch:
+                return
+            self._work(batch, came_s)
             with self._changed:
                 self._n_working = 0
                 self._changed.notify_all()
 
-    def _next(self) -> list[bytes]:
-        """All that waits, up to a batch; nothing at the end."""
+    def _next(self) -> tuple[list[bytes], list[float]]:
+        """All that waits, up to a batch, and when it came; nothing at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._has_ended)
             n_next = min(self._max_batch(), len(self._waiting))
             batch = [self._waiting.popleft() for _ in range(n_next)]
+            came_s = [self._came_s.popleft() for _ in range(n_next)]
             self._waiting_bytes -= sum(map(len, batch))
             self._n_working = len(batch)
-        return batch
+        return batch, came_s
 
 
 class Throttle:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from interface.bridge import Answer, Bridge, Counters, Limits
+from interface.bridge import Answer, Bridge, Limits
 from interface.errors import (
     ConnectionLostError,
     DeafError,
@@ -22,6 +22,7 @@ from interface.errors import (
     TransportError,
 )
 from interface.pubsub import MemoryBus, MemoryPubSub, PubSub
+from interface.vitals import Counters, Vitals
 from tests.interface.conftest import WAIT_S, Recorder, Tampered, wait_until
 
 REQUESTS = "requests"
@@ -45,16 +46,21 @@ class Echo:
         self.refusing.set()
         self.refused: list[tuple[bytes, int]] = []
         self.change: Callable[[list[Answer]], Any] = lambda answers: answers
+        self.held: Callable[[bytes], bool] = lambda _payload: True
+        self.kind = ""
 
     def answer(self, payloads: Sequence[bytes]) -> Sequence[Answer]:
         self.batches.append(list(payloads))
         self.threads.append(threading.current_thread().name)
         time.sleep(self.delay_s)
-        assert self.go.wait(WAIT_S)
+        assert not self.held(payloads[0]) or self.go.wait(WAIT_S)
         answers: Sequence[Answer] = self.change(
             [self.reply(b"answer ", payload) for payload in payloads]
         )
         return answers
+
+    def is_urgent(self, payload: bytes) -> bool:
+        return payload.endswith(b"!")
 
     def refuse(self, payload: bytes, retry_after_ms: int) -> Answer:
         assert self.refusing.wait(WAIT_S)
@@ -66,7 +72,7 @@ class Echo:
 
     def reply(self, kind: bytes, payload: bytes) -> Answer:
         requester = payload.split(b" ", 1)[0].decode(errors="replace")
-        return Answer(f"results/{requester}", kind + payload)
+        return Answer(f"results/{requester}", kind + payload, self.kind)
 
 
 @dataclasses.dataclass
@@ -453,6 +459,90 @@ def test_service_that_fails_at_once_ends_the_bridge_with_an_error(bus: MemoryBus
         setting.ask(b"me 1")
         assert isinstance(setting.end.wait_error(), ServiceFailedError)
         assert setting.bridge.counters == Counters(received=2, answered=1, dropped=1)
+
+
+# --- urgent ones ----------------------------------------------------------------------------------
+
+
+def test_urgent_request_is_answered_though_the_queue_is_full(bus: MemoryBus) -> None:
+    """By the thread that brings it; what waits goes on waiting."""
+    with bridged(bus, Limits(max_waiting=1, max_refusals=1)) as setting:
+        setting.service.refusing.clear()
+        setting.hold()
+        setting.ask(b"me waits", b"me is refused")
+        wait_until(lambda: setting.bridge.pending == 3)
+        setting.ask(b"me is refused next")
+        setting.service.held = lambda payload: not payload.endswith(b"!")
+        setting.ask(b"me how are you!")
+        assert setting.results.wait_payloads(1) == [b"answer me how are you!"]
+        assert setting.bridge.waiting == 1
+        assert "bridge requests" not in setting.service.threads[1:]
+        setting.service.refusing.set()
+        setting.service.go.set()
+        setting.results.wait_payloads(5)
+
+
+def test_flood_of_urgent_requests_leaves_the_others_their_answers(bus: MemoryBus) -> None:
+    """Each of both kinds gets exactly one."""
+    with bridged(bus) as setting:
+        flood = [b"me %d!" % i for i in range(500)]
+        rows = [b"me %d" % i for i in range(50)]
+        for i, payload in enumerate(flood):
+            setting.ask(payload)
+            if i % 10 == 0:
+                setting.ask(rows[i // 10])
+        found = setting.results.wait_payloads(550)
+        assert Counter(found) == Counter(b"answer " + it for it in flood + rows)
+
+
+def test_urgent_requests_beyond_the_replies_on_their_way_wait_in_the_queue(bus: MemoryBus) -> None:
+    """A bus that takes no replies is not to be filled with them."""
+    tampered = Tampered(bus.connect())
+    with bridged(bus, pubsub=tampered) as setting:
+        tampered.hold = lambda _topic, _payload: True
+        setting.ask(*[b"me %d!" % i for i in range(33)])
+        wait_until(lambda: len(setting.service.threads) == 33)
+        is_queued = [name == "bridge requests" for name in setting.service.threads]
+        assert is_queued == [*[False] * 32, True]
+        for future in tampered.held:
+            future.set_result(None)
+
+
+def test_latencies_are_those_of_answers_that_are_not_urgent(bus: MemoryBus) -> None:
+    """From arrival, the wait in the queue included, to the bus; and they outlive the bridge."""
+    vitals = Vitals()
+    with bridged(bus, vitals=vitals) as setting:
+        setting.ask(b"me at once!")
+        setting.results.wait_payloads(1)
+        wait_until(lambda: setting.bridge.pending == 0)
+        assert vitals.latencies() is None
+        setting.service.delay_s = 0.02
+        setting.ask(b"me 1", b"me 2")
+        setting.results.wait_payloads(3)
+        wait_until(lambda: setting.bridge.pending == 0)
+        setting.service.delay_s = 0.0
+        found = vitals.latencies()
+        assert found is not None
+        assert found.p50_s >= 0.02
+        ask_alone(setting, b"me 3")
+        again = vitals.latencies()
+    with bridged(bus, vitals=vitals) as setting:
+        assert vitals.latencies() == again
+        assert setting.bridge.counters == Counters(received=4, answered=4)
+
+
+def test_answers_are_counted_by_their_kind_once_the_bus_has_taken_them(bus: MemoryBus) -> None:
+    """And what it did not take is the last fault."""
+    vitals, tampered = Vitals(), Tampered(bus.connect())
+    with bridged(bus, pubsub=tampered, vitals=vitals) as setting:
+        setting.service.kind = "odd"
+        ask_alone(setting, b"me 1")
+        tampered.error = lambda _topic, _payload: NotPermittedError("no")
+        setting.ask(b"me 2")
+        wait_until(lambda: setting.bridge.counters.failed)
+        assert vitals.kinds == {"odd": 1}
+        assert vitals.last_fault is not None
+        assert (vitals.last_fault.code, vitals.last_fault.text) == ("not_permitted", "no")
 
 
 # --- ends nobody asked for ------------------------------------------------------------------------

@@ -15,12 +15,14 @@ class Worker:
 
     def __init__(self) -> None:
         self.batches: list[list[bytes]] = []
+        self.came_s: list[float] = []
         self.go = threading.Event()
         self.go.set()
         self.lane = Lane("test", self.work, lambda: 3)
 
-    def work(self, payloads: Sequence[bytes]) -> None:
+    def work(self, payloads: Sequence[bytes], came_s: Sequence[float]) -> None:
         self.batches.append(list(payloads))
+        self.came_s += came_s
         assert self.go.wait(WAIT_S)
 
 

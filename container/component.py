@@ -20,6 +20,7 @@ from queue import Empty, SimpleQueue
 
 from container.configuration import Configuration, parse_configuration
 from container.handler import BundleHandler, make_handler
+from container.health import Health, Interval
 from container.service import BundleService
 from container.settings import Settings, SettingsError
 from interface.bridge import Bridge
@@ -93,6 +94,8 @@ class Component:
         self._bundle = bundle
         self._settings = settings
         self._connect = connect
+        self._health = Health(bundle)
+        self._line = Interval()
         # Its `put` may be called from a signal handler, which may interrupt anything.
         self._events: SimpleQueue[_Event] = SimpleQueue()
 
@@ -113,6 +116,7 @@ class Component:
                 _log.error("giving up", extra=_fields(error))
                 return 1
             except TransportError as error:
+                self._health.note(error.code, str(error))
                 now = time.monotonic()
                 # A connection that has served for long enough is no part of the trouble before it.
                 if end is None or now - began > RETRY_FOR_S:
@@ -150,7 +154,14 @@ class Component:
         def lost(error: TransportError) -> None:
             self._events.put(_Lost(device, error))
 
-        bridge = Bridge(device, configuration.request_topic, service, configuration.limits, lost)
+        bridge = Bridge(
+            device,
+            configuration.request_topic,
+            service,
+            configuration.limits,
+            lost,
+            vitals=self._health.vitals,
+        )
         session = _Session(device, bridge, service, configuration)
         try:
             bridge.open()
@@ -162,6 +173,7 @@ class Component:
             except OperationRefusedError:  # nucleus lite asks nobody
                 _log.info("updates cannot be deferred here")
             device.report_running()
+            self._health.attach(bridge)
             topics = {
                 "request_topic": configuration.request_topic,
                 "result_topic": configuration.result_topic,
@@ -169,12 +181,13 @@ class Component:
             _log.info("running", extra=topics)
             self._follow(session)
         finally:
+            self._health.detach()
             if not bridge.close(_FINISH_S):
                 _log.warning("requests in flight were not answered")
 
     def _follow(self, session: "_Session") -> None:
         while True:
-            match self._events.get():
+            match self._next(session.configuration.health_s):
                 case _Stop():
                     _log.info("stopping", extra={"in_flight": session.bridge.pending})
                     return
@@ -182,6 +195,15 @@ class Component:
                     raise error
                 case _Changed():
                     self._adopt(session)
+
+    def _next(self, health_s: int) -> _Event | None:
+        """What happens next; None where a line about the component's health came before."""
+        try:
+            return self._events.get(timeout=self._line.left_s(health_s))
+        except Empty:
+            self._line.restart()
+            _log.info("health", extra=self._health.report())
+            return None
 
     def _adopt(self, session: "_Session") -> None:
         """Puts a new configuration to use; keeps the current one where the new one is no good."""
@@ -195,7 +217,9 @@ class Component:
             if wanted.request_topic != current.request_topic:
                 session.bridge.move(wanted.request_topic)
         except (SettingsError, NotPermittedError) as error:
-            _log.error("keeping the configuration", extra=_fields(error))
+            fields = _fields(error)
+            _log.error("keeping the configuration", extra=fields)
+            self._health.note(fields["code"], fields["error"])
             return
         configure_logging(wanted.serving.log_level)
         session.service.adopt(self._handler(wanted), wanted.result_topic)
@@ -204,7 +228,7 @@ class Component:
         _log.info("configuration changed")
 
     def _handler(self, configuration: Configuration) -> BundleHandler:
-        return make_handler(self._bundle, configuration.serving)
+        return make_handler(self._bundle, configuration.serving, self._health)
 
 
 @dataclass(slots=True)

@@ -28,6 +28,8 @@ class Configuration:
         serving: the handler's settings (`maxRows`, `logLevel`); a reply stays under
             `maxMessageBytes`.
         defer_update_s: how long requests in flight may hold up an update (`deferUpdateSeconds`).
+        health_s: between two lines of the log about how the component is; 0 for none
+            (`healthSeconds`).
     """
 
     request_topic: str = "edgexgb/requests"
@@ -35,6 +37,7 @@ class Configuration:
     limits: Limits = dataclasses.field(default_factory=Limits)
     serving: Settings = dataclasses.field(default_factory=Settings)
     defer_update_s: int = 30
+    health_s: int = 60
 
 
 def parse_configuration(fields: Mapping[str, object], settings: Settings) -> Configuration:
@@ -67,6 +70,7 @@ def parse_configuration(fields: Mapping[str, object], settings: Settings) -> Con
         limits=limits,
         serving=serving,
         defer_update_s=_whole(fields, "deferUpdateSeconds", defaults.defer_update_s, least=0),
+        health_s=_whole(fields, "healthSeconds", defaults.health_s, least=0),
     )
 
 

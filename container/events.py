@@ -25,7 +25,7 @@ from model.bundle import PROBABILISTIC, Bundle, Prediction
 from model.errors import InputError, describe, input_error
 from model.manifest import Scalar
 from model.rows import write_numbers
-from model.typed import Any, Literal, NamedTuple
+from model.typed import Any, Literal, NamedTuple, TypeGuard
 
 _REASONS = {
     200: "OK",
@@ -37,8 +37,13 @@ _REASONS = {
     504: "Gateway Timeout",
 }
 
+HEALTH = "health"
+"""The only operation: how is the service."""
+
 _ENVELOPE = frozenset({"id", "replyTo", "deadlineMs"})
 """What a request over pub/sub carries besides the rows; an event may carry it too."""
+
+_OPERATION = _ENVELOPE | {"op"}
 
 _WRAPPED = _ENVELOPE | OPTIONS | {"body", "isBase64Encoded", "headers"}
 
@@ -130,7 +135,7 @@ def recognise(event: object) -> Door:
             return Door(form="alb", multi_value_headers=multi_value)
         if "http" in context or "httpMethod" in event or "resourcePath" in context:
             return Door(form="api-gateway")
-    return open_envelope(event) if is_enveloped(event) else Door()
+    return open_envelope(event) if is_enveloped(event) or is_operation(event) else Door()
 
 
 def open_envelope(fields: Mapping[str, Any]) -> Door:
@@ -164,6 +169,21 @@ def _open_faulty(fields: Mapping[str, Any]) -> Door:
 def is_enveloped(event: Mapping[str, Any]) -> bool:
     """Whether a direct event has fields of its own beside the rows (else each is a feature)."""
     return "records" in event or "body" in event or ("columns" in event and "data" in event)
+
+
+def is_operation(event: object) -> TypeGuard[dict[str, Any]]:
+    """Whether an event asks about the service itself; see docs/requests.md, section 9."""
+    return isinstance(event, dict) and "op" in event and event.keys() <= _OPERATION
+
+
+def check_operation(name: object) -> None:
+    """Lets pass what may be asked about the service.
+
+    Raises:
+        InputError: `malformed_request`: there is no such operation.
+    """
+    if name != HEALTH:
+        raise input_error("malformed_request", "op", describe(name), f"'{HEALTH}'")
 
 
 def _id(value: Any) -> Any:

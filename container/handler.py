@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from container.bodies import Query, to_query
 from container.events import (
+    HEALTH,
     Door,
     ReplyShape,
+    check_operation,
     decode_event,
     error_body,
+    is_operation,
     open_envelope,
     parse_query,
     recognise,
@@ -21,7 +24,7 @@ from model.bundle import DEFAULT_THRESHOLD, Bundle, Prediction
 from model.errors import InputError, input_error
 from model.features import Matrix
 from model.rows import Fields, RowScanner, make_scanner
-from model.typed import Any
+from model.typed import Any, Protocol
 
 STATUS = {
     "malformed_request": 400,
@@ -62,20 +65,32 @@ class BusyError(Exception):
         self.retry_after_ms = retry_after_ms
 
 
+class Monitor(Protocol):
+    """Whoever knows how the service is doing; safe to call from several threads."""
+
+    def report(self) -> Mapping[str, Any]:
+        """The body of the answer to `{"op": "health"}`; raises nothing."""
+
+    def note(self, code: str, text: str) -> None:
+        """Takes an error that is no caller's fault; the text holds nothing of a request."""
+
+
 class Exchange:
     """An event on its way to its response.
 
     Attributes:
+        kind: the code of the error that it is answered with, or `health`; empty for predictions.
         door: how it came in; a plain one where not even that could be read.
         query: what it asks, once that is known.
         matrix: its rows as the model reads them; empty before.
         response: what goes back, once that is known.
     """
 
-    __slots__ = ("door", "matrix", "query", "response")
+    __slots__ = ("door", "kind", "matrix", "query", "response")
 
     def __init__(self) -> None:
         self.door = _PLAIN
+        self.kind = ""
         self.query: Query | None = None
         self.matrix: array[float] = _NO_ROWS
         self.response: dict[str, Any] = {}
@@ -103,17 +118,25 @@ class BundleHandler:
     status. Events are JSON values, or the bytes of one.
     """
 
-    def __init__(self, bundle: Bundle, settings: Settings, scanner: RowScanner | None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: Settings,
+        scanner: RowScanner | None,
+        monitor: Monitor | None = None,
+    ) -> None:
         """Takes what it needs.
 
         Args:
             bundle: see there.
             settings: see there.
             scanner: reads the plainest events faster; all go the general path without it.
+            monitor: says how the service is; without one, only what serves is told.
         """
         self._bundle = bundle
         self._settings = settings
         self._scanner = scanner
+        self._monitor = monitor
         self._shape = ReplyShape(bundle)
         self._most_rows = min(settings.max_rows, self._shape.most_rows(settings.max_reply_bytes))
 
@@ -166,8 +189,29 @@ class BundleHandler:
         exchange = Exchange()
         with contextlib.suppress(InputError):
             exchange.door = recognise(decode_event(event, self._settings))
-        exchange.respond(*_status_and_body(error))
+        self._fail(exchange, error)
         return exchange
+
+    def _fail(self, exchange: Exchange, error: Exception) -> None:
+        """Sets the response that an error gets."""
+        status, body = _status_and_body(error)
+        exchange.kind = body["error"]["code"]
+        exchange.respond(status, body)
+        if exchange.kind == "internal" and self._monitor is not None:
+            # Its text may quote a request; the log has the whole of it.
+            observed = type(error).__name__
+            self._monitor.note("internal", f"a request: got {observed}, expected predictions")
+
+    def _operate(self, name: object, exchange: Exchange) -> None:
+        """Sets the response to an event that asks about the service itself.
+
+        Raises:
+            InputError: `malformed_request`: there is no such operation.
+        """
+        check_operation(name)
+        exchange.kind = HEALTH
+        served = describe_served(self._bundle) if self._monitor is None else self._monitor.report()
+        exchange.respond(200, served)
 
     def _read(self, event: object, found: Scanned | None) -> Exchange:
         """The event with its matrix, or else with the response that says what is wrong with it."""
@@ -179,11 +223,14 @@ class BundleHandler:
                 event = decode_event(event, self._settings)
                 exchange.door = recognise(event)
                 _check_envelope(exchange.door)
+                if is_operation(event):
+                    self._operate(event["op"], exchange)
+                    return exchange
                 exchange.query = parse_query(event, exchange.door, self._settings)
             self._shape.check(exchange.query, self._settings.max_reply_bytes)
             exchange.matrix = self._bundle.encode(exchange.query.rows)
         except Exception as error:
-            exchange.respond(*_status_and_body(error))
+            self._fail(exchange, error)
         return exchange
 
     def _scan(self, event: object) -> Scanned | None:
@@ -223,7 +270,7 @@ class BundleHandler:
                 for one in group:
                     self._predict([one])
             else:
-                group[0].respond(*_status_and_body(error))
+                self._fail(group[0], error)
             return
         if len(group) == 1:
             self._respond(group[0], prediction)
@@ -260,11 +307,26 @@ def _groups(exchanges: Sequence[Exchange], max_rows: int) -> Iterator[list[Excha
     yield from waiting.values()
 
 
-def make_handler(bundle: Bundle, settings: Settings) -> BundleHandler:
-    """The function `(event, context) -> response` that serves a bundle."""
+def make_handler(
+    bundle: Bundle, settings: Settings, monitor: Monitor | None = None
+) -> BundleHandler:
+    """The function `(event, context) -> response` that serves a bundle.
+
+    Args:
+        bundle: see `BundleHandler`.
+        settings: see there.
+        monitor: see there.
+    """
     manifest = bundle.manifest
     scanner = make_scanner(manifest.features, absent_field=manifest.absent_field)
-    return BundleHandler(bundle, settings, scanner)
+    return BundleHandler(bundle, settings, scanner, monitor)
+
+
+def describe_served(bundle: Bundle) -> dict[str, Any]:
+    """What serves, as far as a bundle knows; see docs/requests.md, 9.2."""
+    manifest = bundle.manifest
+    model = {"name": manifest.name, "version": manifest.version, "digest": bundle.digest}
+    return {"ready": True, "model": model, "engine": bundle.engine}
 
 
 def _status_and_body(error: Exception) -> tuple[int, dict[str, Any]]:

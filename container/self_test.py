@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from container.settings import SettingsError, read_settings
-from model.bundle import Bundle, check_replay, open_bundle
+from model.bundle import check_replay, open_bundle
 from model.errors import BundleError
-from model.manifest import FOREST
 
 
 def main() -> int:
@@ -37,7 +36,7 @@ def self_test(environment: Mapping[str, str]) -> dict[str, Any]:
                 "model": bundle.manifest.name,
                 "version": bundle.manifest.version,
                 "digest": bundle.digest,
-                "engine": _engine(bundle),
+                "engine": bundle.engine,
                 "goldenRows": len(bundle.golden),
                 "exact": bundle.is_exact,
             }
@@ -46,13 +45,3 @@ def self_test(environment: Mapping[str, str]) -> dict[str, Any]:
     except Exception as error:  # a library that does not load, say: also that is a finding
         found = f"{type(error).__name__}: {error}"
     return {"selfTest": "failed", "error": " ".join(found.split())}
-
-
-def _engine(bundle: Bundle) -> str:
-    """The engine that `open_engine` has chosen."""
-    if FOREST in bundle.manifest.files:
-        from model.forest_engine import is_available  # only where it has been imported already
-
-        if is_available():
-            return "forest"
-    return "xgboost"

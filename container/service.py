@@ -7,12 +7,15 @@ goes, and what is said in place of one that the bus would not take.
 import json
 from collections.abc import Sequence
 
-from container.events import encode_response
+from container.events import encode_response, is_operation
 from container.handler import BundleHandler, BusyError, Exchange
 from interface.bridge import Answer
 from interface.envelope import check_reply_topic
 from interface.errors import EnvelopeError
 from model.errors import input_error
+
+_MAX_OPERATION_BYTES = 1024
+"""Of a request about the service itself that does not wait: an id and a topic have room."""
 
 
 class BundleService:
@@ -35,6 +38,15 @@ class BundleService:
             for exchange, payload in zip(exchanges, payloads, strict=True)
         ]
 
+    def is_urgent(self, payload: bytes) -> bool:
+        """Whether it asks about the service itself; see docs/requests.md, 9.3."""
+        if b'"op"' not in payload or len(payload) > _MAX_OPERATION_BYTES:
+            return False
+        try:
+            return is_operation(json.loads(payload))
+        except (ValueError, RecursionError):
+            return False
+
     def refuse(self, payload: bytes, retry_after_ms: int) -> Answer:
         """The reply `busy`."""
         handler, result_topic = self._serving
@@ -52,12 +64,13 @@ class BundleService:
             text = f"reply: got {len(answer.payload)} bytes, expected at most {max_bytes}"
             error = {"code": "too_many_rows", "message": text, "details": []}
             response.update(statusCode=413, body={"error": error})
+            answer = Answer(answer.topic, answer.payload, error["code"])
         while len(payload := encode_response(response).encode()) > max_bytes and error["details"]:
             error["details"].pop()
         if len(payload) > max_bytes:
             error["message"] = "the text is longer than a message may be"
             payload = encode_response(response).encode()
-        return Answer(answer.topic, payload)
+        return Answer(answer.topic, payload, answer.kind)
 
 
 def _address(
@@ -70,4 +83,4 @@ def _address(
         fault = input_error("malformed_request", error.place, error.observed, error.expected)
         exchange = handler.refuse(payload, fault)
         topic = result_topic
-    return Answer(topic, encode_response(exchange.response).encode())
+    return Answer(topic, encode_response(exchange.response).encode(), exchange.kind)

@@ -380,9 +380,7 @@ class Bridge:
         for answer, future in zip(fitting, futures, strict=True):
             self._settle(answer, future, count)
 
-    def _settle(
-        self, answer: Answer, future: "Future[None]", count: Callable[[str], None]
-    ) -> None:
+    def _settle(self, answer: Answer, future: "Future[None]", count: Callable[[str], None]) -> None:
         error = _error_of(future, self._limits.publish_timeout_s)
         if error is None:
             count(answer.kind)

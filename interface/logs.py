@@ -14,7 +14,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
         fields: dict[str, object] = {
-            "timestamp": _utc(record.created),
+            "timestamp": to_utc(record.created),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
@@ -28,8 +28,11 @@ class JsonFormatter(logging.Formatter):
             return json.dumps({name: str(value) for name, value in fields.items()})
 
 
-def _utc(seconds: float) -> str:
-    """ISO 8601 with microseconds; `datetime` would take its time to load in every cold start."""
+def to_utc(seconds: float) -> str:
+    """Seconds since 1970 in ISO 8601, with microseconds.
+
+    `datetime` would take its time to load in every cold start.
+    """
     whole, micros = divmod(round(seconds * 1e6), 1_000_000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{micros:06d}+00:00"
 

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 KEPT = 1024
 """Latencies that are kept; the newest replaces the oldest, in place."""
 
+_MAX_TEXT = 500
+"""Characters of a fault's text: it has to fit a message on the bus."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
@@ -71,20 +74,24 @@ class Vitals:
     @property
     def counters(self) -> Counters:
         """What became of the requests so far."""
+        return self.count()[0]
+
+    @property
+    def kinds(self) -> Mapping[str, int]:
+        """How many replies of each kind the bus took; see `interface.bridge.Answer`."""
+        return self.count()[1]
+
+    def count(self) -> tuple[Counters, dict[str, int]]:
+        """Counters and kinds of one moment."""
         with self._guard:
-            return Counters(
+            counters = Counters(
                 received=self._received,
                 answered=self._answered,
                 refused=self._refused,
                 failed=self._failed,
                 dropped=self._dropped,
             )
-
-    @property
-    def kinds(self) -> Mapping[str, int]:
-        """How many answers of each kind the bus took; see `interface.bridge.Answer`."""
-        with self._guard:
-            return dict(self._kinds)
+            return counters, dict(self._kinds)
 
     @property
     def last_fault(self) -> Fault | None:
@@ -128,8 +135,8 @@ class Vitals:
                 self._n_times += 1
 
     def note(self, code: str, text: str) -> None:
-        """Takes note of a fault, now."""
-        self._last_fault = Fault(code, text, time.time())
+        """Takes note of a fault, now; of a long text the beginning."""
+        self._last_fault = Fault(code, text[:_MAX_TEXT], time.time())
 
     def latencies(self) -> Latencies | None:
         """Of the last answers; None before the first."""

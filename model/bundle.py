@@ -154,6 +154,16 @@ class Bundle:
 
         return self.manifest.machine == platform.machine()
 
+    @property
+    def engine(self) -> str:
+        """Which engine `open_engine` has chosen: `forest` or `xgboost`."""
+        if FOREST in self.manifest.files:
+            from model.forest_engine import is_available  # only where it has been imported already
+
+            if is_available():
+                return "forest"
+        return "xgboost"
+
     def close(self) -> None:
         """Frees the model."""
         self._engine.close()

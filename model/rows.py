@@ -21,8 +21,11 @@ except ImportError:
 _EXACT_MAX = 2**53
 """Up to here each whole number is a float64."""
 
-_NO_ROW = frozenset({"records", "body", "columns", "data", "requestContext"})
-"""Fields by which an event is not one row, or might not be. Source: docs/requests.md, 1.5, 4.1."""
+_NO_ROW = frozenset({"records", "body", "columns", "data", "op", "requestContext"})
+"""Fields by which an event is not one row, or might not be.
+
+Source: docs/requests.md, 1.5, 4.1, 9.1.
+"""
 
 _Column = tuple[bytes | None, int, tuple[bytes | float | None, ...]]
 

@@ -21,6 +21,7 @@ from consumer.batch import Batches, Question
 from consumer.chunks import encode_rows, to_rows
 from consumer.errors import ClientClosedError, RequestTimeoutError
 from consumer.exchange import Exchange, Route
+from consumer.health import Health, ask_health
 from consumer.prediction import Prediction
 from consumer.worker import Worker
 from interface.envelope import check_reply_topic
@@ -148,14 +149,31 @@ class InferenceClient:
         Raises:
             InferenceError: see `predict`; and so for what else is raised there.
         """
-        future = self._ask(rows, timeout_s, top_k, threshold)
-        try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._closed and (task is None or not task.cancelling()):
-                raise _closed() from None
-            raise
+        return await self._wait_async(self._ask(rows, timeout_s, top_k, threshold))
+
+    def health(self, timeout_s: float = 5.0) -> Health:
+        """How the inference component is; it answers however many requests wait.
+
+        Args:
+            timeout_s: for all of it, a new connection included.
+
+        Raises:
+            ClientClosedError: the client is closed, or was while waiting.
+            ConnectionLostError: the connection went while waiting, or could not be made in time.
+            InferenceError: the service refused, or is one that does not know the question.
+            RequestTimeoutError: there was no answer in time.
+            TransportError: the bus refused.
+            ValueError: the timeout is no time.
+        """
+        return self._wait(self._ask_health(timeout_s))
+
+    async def health_async(self, timeout_s: float = 5.0) -> Health:
+        """As `health`, without blocking the event loop; may be cancelled.
+
+        Raises:
+            InferenceError: see `health`; and so for what else is raised there.
+        """
+        return await self._wait_async(self._ask_health(timeout_s))
 
     def close(self) -> None:
         """Ends the connection; those who wait get `ClientClosedError`. May be called again."""
@@ -189,6 +207,19 @@ class InferenceClient:
 
         return self._start(ask)
 
+    def _ask_health(self, timeout_s: float) -> "Future[Health]":
+        _check_timeout(timeout_s)
+        deadline_ms = math.ceil((time.time() + timeout_s) * 1000)
+        return self._start(
+            lambda running: ask_health(
+                running.exchange,
+                reply_topic=self.reply_topic,
+                deadline_ms=deadline_ms,
+                ends=running.worker.loop.time() + timeout_s,
+                timeout_s=timeout_s,
+            )
+        )
+
     def _start(self, make: "Callable[[_Running], Coroutine[Any, Any, _T]]") -> "Future[_T]":
         """Starts a coroutine on the client's thread, which it starts, too, if need be."""
         with self._lock:
@@ -205,6 +236,15 @@ class InferenceClient:
             raise _closed() from None
         except BaseException:  # such as an interrupt from the keyboard
             future.cancel()
+            raise
+
+    async def _wait_async(self, future: "Future[_T]") -> _T:
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and (task is None or not task.cancelling()):
+                raise _closed() from None
             raise
 
 

@@ -82,23 +82,31 @@ class Exchange:
             TransportError: there is no connection, it was lost, or the bus refused the message.
         """
         async with self._slots:
-            await self._renew_if_silent(ends)
-            self._count += 1
-            identity = f"{self._route.reply_topic[-8:]}-{self._count:08x}"
-            sent = await self._publish(encode(identity), ends)
-            # Nothing has run on the loop since, so no reply can have been missed.
-            reply: asyncio.Future[Reply] = self._loop.create_future()
-            self._waiting[identity] = reply
-            sent.add_done_callback(partial(self._note_sent, identity))
-            asked = self._loop.time()
-            try:
-                return await reply
-            except asyncio.CancelledError:
-                self._silent_since = self._silent_since if self._silent else asked
-                self._silent += 1
-                raise
-            finally:
-                del self._waiting[identity]
+            return await self.ask_at_once(encode, ends)
+
+    async def ask_at_once(self, encode: Encode, ends: float) -> Reply:
+        """As `ask`, however many messages are in flight.
+
+        Raises:
+            TransportError: see `ask`.
+        """
+        await self._renew_if_silent(ends)
+        self._count += 1
+        identity = f"{self._route.reply_topic[-8:]}-{self._count:08x}"
+        sent = await self._publish(encode(identity), ends)
+        # Nothing has run on the loop since, so no reply can have been missed.
+        reply: asyncio.Future[Reply] = self._loop.create_future()
+        self._waiting[identity] = reply
+        sent.add_done_callback(partial(self._note_sent, identity))
+        asked = self._loop.time()
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            self._silent_since = self._silent_since if self._silent else asked
+            self._silent += 1
+            raise
+        finally:
+            del self._waiting[identity]
 
     async def _publish(self, message: bytes, ends: float) -> "Future[None]":
         """Hands the message to the bus, without waiting for its answer."""

@@ -19,6 +19,22 @@ from nucleus.personality import CLASSIC, LITE, PERSONALITIES, Personality
 from tests.conftest import Packed
 from tests.container.served import NAME, PATIENCE_S, Served, in_thread, served
 
+FIELDS = {
+    "ready",
+    "model",
+    "engine",
+    "uptimeSeconds",
+    "waiting",
+    "maxWaiting",
+    "served",
+    "refused",
+    "failed",
+    "latencyMs",
+    "lastError",
+    "residentBytes",
+}
+"""Of docs/requests.md, 9.2."""
+
 PUBSUB = "aws.greengrass.ipc.pubsub"
 
 
@@ -329,3 +345,79 @@ def test_lite_has_no_updates_to_defer(mixed: Packed, messages: list[logging.LogR
     with served(LITE) as device, running(mixed, device):
         device.wait_running()
     assert "updates cannot be deferred here" in texts(messages)
+
+
+# --- health ---------------------------------------------------------------------------------------
+
+
+def test_health_is_answered_on_the_bus(mixed: Packed, personality: Personality) -> None:
+    """With what became of the requests before it (requests 9.2)."""
+    with served(personality, maxWaitingRequests=7) as device, running(mixed, device):
+        device.wait_running()
+        with device.asking() as ask:
+            ask({"id": 1, "records": list(mixed.rows[:2])})
+            ask({"id": 2, "records": [{"size": "acid"}]})
+            ask({"id": 3, "op": "no such"})
+            ask({"id": 4, "op": "health"})
+            reply = ask({"id": 5, "op": "health"})
+    body = reply["body"]
+    assert (reply["id"], reply["statusCode"]) == (5, 200)
+    assert set(body) == FIELDS
+    manifest = mixed.manifest
+    assert body["model"] == {
+        "name": manifest.name,
+        "version": manifest.version,
+        "digest": mixed.bundle.digest,
+    }
+    assert (body["ready"], body["engine"]) == (True, mixed.bundle.engine)
+    assert (body["waiting"], body["maxWaiting"]) == (0, 7)
+    assert body["served"] == 1
+    assert body["refused"] == {"malformed_request": 1, "missing_feature": 1}
+    assert (body["failed"], body["lastError"]) == (0, None)
+    assert 0 < body["latencyMs"]["p50"] <= body["latencyMs"]["p99"]
+    assert body["residentBytes"] > 10**6
+    assert body["uptimeSeconds"] >= 0
+
+
+def test_health_survives_a_lost_connection(mixed: Packed) -> None:
+    """Counts go on, and the loss is the last error."""
+    with served(CLASSIC) as device, running(mixed, device):
+        device.wait_running()
+        with device.asking() as ask:
+            ask({"id": 1, "records": [mixed.rows[0]]})
+        device.drop_connections()
+        device.wait_running(2)
+        with device.asking() as ask:
+            ask({"id": 2, "records": [mixed.rows[0]]})
+            body = ask({"id": 3, "op": "health"})["body"]
+    assert body["served"] == 2
+    assert body["lastError"]["code"] == "connection_lost"
+
+
+def test_health_is_a_line_of_the_log_from_time_to_time(
+    mixed: Packed, messages: list[logging.LogRecord]
+) -> None:
+    """The interval is followed while the component runs; 0 is none."""
+    with served(CLASSIC, healthSeconds="0") as device, running(mixed, device):
+        device.wait_running()
+        device.configure(healthSeconds=1)
+        device.server.wait_for(lambda: "health" in texts(messages))
+        device.configure(healthSeconds=0)
+        device.server.wait_for(lambda: texts(messages).count("configuration changed") == 2)
+    (line, *_) = [it for it in messages if it.getMessage() == "health"]
+    assert set(vars(line)) >= FIELDS
+    assert (line.levelname, vars(line)["ready"], vars(line)["served"]) == ("INFO", True, 0)
+
+
+def test_configuration_that_is_kept_is_the_last_error(
+    mixed: Packed, messages: list[logging.LogRecord]
+) -> None:
+    """Whoever looks at the device need not look into its log."""
+    with served(CLASSIC) as device, running(mixed, device):
+        device.wait_running()
+        device.configure(healthSeconds="often")
+        device.server.wait_for(lambda: "keeping the configuration" in texts(messages))
+        with device.asking() as ask:
+            error = ask({"id": 1, "op": "health"})["body"]["lastError"]
+    text = "healthSeconds: got 'often', expected a whole number of at least 0"
+    assert (error["code"], error["message"]) == ("settings", text)

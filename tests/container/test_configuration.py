@@ -22,6 +22,12 @@ def test_number_is_taken_in_each_form_that_a_nucleus_gives_it(whole: Any) -> Non
     assert (found.serving.max_rows, found.serving.max_reply_bytes) == (7000, 7000)
 
 
+@pytest.mark.parametrize(("value", "health_s"), [("0", 0), (15.0, 15), ("90", 90)])
+def test_interval_of_health_may_be_nothing(value: Any, health_s: int) -> None:
+    """Then there is no line about it."""
+    assert parse_configuration({"healthSeconds": value}, Settings()).health_s == health_s
+
+
 def test_topics_and_level_are_taken() -> None:
     """The level in any case, and what belongs to others is passed over."""
     fields = {"requestTopic": "a/b", "resultTopic": "a/c", "logLevel": "debug", "accessControl": {}}
@@ -41,6 +47,10 @@ def test_topics_and_level_are_taken() -> None:
         (
             {"maxMessageBytes": "100"},
             "maxMessageBytes: got '100', expected a whole number of at least 2048",
+        ),
+        (
+            {"healthSeconds": -1},
+            "healthSeconds: got -1, expected a whole number of at least 0",
         ),
         ({"requestTopic": 5}, "requestTopic: got 5, expected a topic without wildcards"),
         ({"requestTopic": ""}, "requestTopic: got '', expected a topic without wildcards"),

@@ -605,6 +605,89 @@ def test_request_is_logged_without_its_rows_and_only_for_debugging(
     assert "123.456" not in str(vars(entry))
 
 
+# --- about the service itself ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_health_is_answered_with_what_serves(mixed: Packed, *, as_bytes: bool) -> None:
+    """A Lambda has no queue, and no process of its own to speak of (requests 9.5)."""
+    asked = {"op": "health", "id": "a", "deadlineMs": 9e15, "replyTo": "edgexgb/results/me"}
+    event: Any = json.dumps(asked).encode() if as_bytes else asked
+    manifest = mixed.manifest
+    assert make_handler(mixed.bundle, Settings())(event) == {
+        "id": "a",
+        "statusCode": 200,
+        "body": {
+            "ready": True,
+            "model": {
+                "name": manifest.name,
+                "version": manifest.version,
+                "digest": mixed.bundle.digest,
+            },
+            "engine": mixed.bundle.engine,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("op", "observed"), [("helth", "'helth'"), (None, "null"), (5, "5"), (["health"], "a list")]
+)
+def test_unknown_operation_is_refused_by_name(op: Any, observed: str, mixed_answer: Answer) -> None:
+    """With what is expected, and at the id (requests 9.1)."""
+    found = mixed_answer({"op": op, "id": 3})
+    assert (found["id"], code_of(found)) == (3, (400, "malformed_request"))
+    message = found["body"]["error"]["message"]
+    assert message.startswith(f"op: got {observed}")
+    assert message.endswith(", expected 'health'")
+
+
+def test_late_question_about_health_is_refused(mixed_answer: Answer) -> None:
+    """As any late request is."""
+    found = mixed_answer({"op": "health", "deadlineMs": 1})
+    assert code_of(found) == (504, "deadline_exceeded")
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        ({"op": "health", "records": [GOOD]}, "malformed_request"),
+        ({"op": "health", **GOOD}, "unknown_feature"),
+        ([{"op": "health"}], "unknown_feature"),
+    ],
+)
+def test_op_beside_or_in_rows_is_a_field_as_any_other(
+    event: Any, code: str, mixed_answer: Answer
+) -> None:
+    """A model may have a feature of that name (requests 9.1)."""
+    found = mixed_answer(event)
+    assert found["statusCode"] == 400
+    assert code in {it["code"] for it in found["body"]["error"]["details"]}
+
+
+class Notes:
+    """A monitor."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[str, str]] = []
+
+    def report(self) -> dict[str, Any]:
+        return {"how": "well"}
+
+    def note(self, code: str, text: str) -> None:
+        self.notes.append((code, text))
+
+
+def test_monitor_says_how_the_service_is_and_hears_of_its_errors(mixed: Packed) -> None:
+    """Not of the callers', and not in words that may quote them."""
+    notes = Notes()
+    bundle = Bundle(mixed.manifest, "digest", list, FailingEngine(RuntimeError("secret")))
+    handler = make_handler(bundle, Settings(), notes)
+    exchanges = handler.answer([{"op": "health"}, [{"size": "acid"}], [GOOD]])
+    assert exchanges[0].response["body"] == {"how": "well"}
+    assert [it.kind for it in exchanges] == ["health", "missing_feature", "internal"]
+    assert notes.notes == [("internal", "a request: got RuntimeError, expected predictions")]
+
+
 # --- many at once ---------------------------------------------------------------------------------
 
 

@@ -123,3 +123,48 @@ def test_adopted_handler_and_topic_serve_from_then_on(multiclass: Packed, binary
     (answer,) = service.answer([request(binary.rows[:1])])
     assert answer.topic == "other"
     assert json.loads(answer.payload)["body"]["model"]["name"] == "breast-cancer"
+
+
+@pytest.mark.parametrize(
+    ("payload", "is_urgent"),
+    [
+        (b'{"op": "health"}', True),
+        (b'{"id":7,"replyTo":"edgexgb/results/me","deadlineMs":1,"op":"no such"}', True),
+        (b'{"op": "health"}'.ljust(1024), True),
+        (b'{"op": "health"}'.ljust(1025), False),
+        (b'{"op": "health", "records": []}', False),
+        (b'{"op": 5, "hue": 1}', False),
+        (b'{"records": [{"op": 5}]}', False),
+        (b'{"hue": "op"}', False),
+        (b'["op"]', False),
+        (b'"op"', False),
+        (b'{"op"', False),
+        (b"[" * 1000 + b'"op"', False),
+        (b'\xff"op"', False),
+        (b"", False),
+    ],
+)
+def test_only_a_question_about_the_service_itself_is_urgent(
+    service: BundleService, payload: bytes, is_urgent: bool
+) -> None:
+    """Rows wait their turn, whatever their names are (requests 9.3)."""
+    assert service.is_urgent(payload) == is_urgent
+
+
+def test_answers_are_of_the_kind_of_their_error(multiclass: Packed, service: BundleService) -> None:
+    """So that they are counted by it."""
+    row = list(multiclass.rows[:1])
+    answers = service.answer(
+        [
+            request(row),
+            request(row, replyTo="elsewhere"),
+            request([{"hue": "acid"}]),
+            request([]),
+            b'{"op":"health"}',
+        ]
+    )
+    kinds = ["", "malformed_request", "missing_feature", "no_rows", "health"]
+    assert [answer.kind for answer in answers] == kinds
+    assert service.refuse(request(row), 70).kind == "busy"
+    assert service.too_large(answers[2], 150).kind == "missing_feature"
+    assert service.too_large(answers[0], 150).kind == "too_many_rows"

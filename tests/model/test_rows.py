@@ -287,7 +287,7 @@ def test_name_that_needs_an_escape_is_left(name: str) -> None:
     assert found[0].values[1] == 1
 
 
-@pytest.mark.parametrize("name", ["records", "body", "columns", "data", "requestContext"])
+@pytest.mark.parametrize("name", ["records", "body", "columns", "data", "op", "requestContext"])
 def test_row_of_a_model_with_a_name_of_ours_is_left(name: str) -> None:
     """It might be no row; in a list it is one."""
     feature = Feature(name=name, kind="float")

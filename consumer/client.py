@@ -160,8 +160,9 @@ class InferenceClient:
         Raises:
             ClientClosedError: the client is closed, or was while waiting.
             ConnectionLostError: the connection went while waiting, or could not be made in time.
-            InferenceError: the service refused, or is one that does not know the question.
-            RequestTimeoutError: there was no answer in time.
+            InferenceError: the service refused.
+            RequestTimeoutError: there was no answer in time; a component of before 0.2 never
+                answers this.
             TransportError: the bus refused.
             ValueError: the timeout is no time.
         """

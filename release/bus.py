@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 _ANSWER_S = 10.0
 
 
-def connector(root: DeviceRoot) -> "Callable[[], CoreDevice]":
+def connector(root: DeviceRoot, timeout_s: float = 5.0) -> "Callable[[], CoreDevice]":
     """What connects to the device that runs, with this user's token.
+
+    Args:
+        root: of the device.
+        timeout_s: for connecting, and for each call afterwards.
 
     Raises:
         DeviceError: no device runs there.
@@ -30,7 +34,8 @@ def connector(root: DeviceRoot) -> "Callable[[], CoreDevice]":
 
     personality = PERSONALITIES[root.running()["personality"]]
     socket, token = root.read_tools_token()
-    return lambda: connect(socket, token, max_packet_bytes=personality.max_packet_bytes)
+    max_packet_bytes = personality.max_packet_bytes
+    return lambda: connect(socket, token, timeout_s, max_packet_bytes=max_packet_bytes)
 
 
 @contextlib.contextmanager

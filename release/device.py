@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -355,7 +356,12 @@ def _stop(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     root = DeviceRoot(arguments.root)
+    # Half of the modules that ask are needed by none of the other actions.
+    from release.health import find_health
+
     status = {**root.running(), **root.read_status()}
+    health = find_health(root, status["components"])
+    status["health"] = None if health is None else dataclasses.asdict(health)
     if arguments.json:
         print(json.dumps(status, indent=2))
         return 0

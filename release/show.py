@@ -11,6 +11,7 @@ from rich.table import Table
 from model.bundle import Bundle
 from model.golden import GoldenRow
 from model.manifest import Feature, dotted
+from release.components import INFERENCE
 from release.validate import Report
 
 _COLOURS = {"RUNNING": "green", "FINISHED": "green", "ERRORED": "red", "BROKEN": "red"}
@@ -103,6 +104,33 @@ def show_device(status: Mapping[str, Any], console: Console) -> None:
         if component["last_error"]:
             text = f"{component['name']}: {component['last_error']}"
             console.print(f"[red]error[/red] {escape(text)}", soft_wrap=True)
+    if any(component["name"] == INFERENCE for component in status["components"]):
+        _show_health(status["health"], console)
+
+
+def _show_health(health: Mapping[str, Any] | None, console: Console) -> None:
+    """Prints how the inference component is, on a line; another has its last error."""
+    if health is None:
+        console.print(f"{INFERENCE}: no answer")
+        return
+    refused = ", ".join(f"{code} {n}" for code, n in health["refused"].items())
+    facts = [
+        "ready" if health["ready"] else "not ready",
+        f"{health['model']} {health['version']} ({health['engine']})",
+        f"waiting {health['waiting']}"
+        + ("" if health["max_waiting"] is None else f" of {health['max_waiting']}"),
+        f"served {health['served']}",
+        f"refused {sum(health['refused'].values())}" + (f" ({refused})" if refused else ""),
+        f"failed {health['failed']}",
+    ]
+    if health["p50_ms"] is not None:
+        facts.append(f"p50 {health['p50_ms']:.3g} ms, p99 {health['p99_ms']:.3g} ms")
+    if health["resident_bytes"] is not None:
+        facts.append(f"{health['resident_bytes'] / 1e6:.0f} MB")
+    console.print(f"{INFERENCE}: {escape(', '.join(facts))}", soft_wrap=True)
+    if (error := health["last_error"]) is not None:
+        text = f"{INFERENCE}: {error['code']} at {error['when']}: {error['message']}"
+        console.print(f"[yellow]last error[/yellow] {escape(text)}", soft_wrap=True)
 
 
 def _duration(seconds: float) -> str:

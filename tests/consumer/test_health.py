@@ -8,9 +8,9 @@ import pytest
 from consumer.client import InferenceClient
 from consumer.errors import (
     ClientClosedError,
+    DeadlineExceededError,
     MalformedReplyError,
     RequestTimeoutError,
-    UnknownFeatureError,
 )
 from consumer.health import Health, LastError, parse_health
 from interface.errors import ConnectionLostError
@@ -89,12 +89,10 @@ def test_no_answer_is_an_error_of_its_own(client: InferenceClient, service: Serv
     assert str(caught.value) == "health: got no reply in 0.05 s, expected one"
 
 
-def test_component_that_does_not_know_the_question_says_so(
-    client: InferenceClient, service: Service
-) -> None:
-    """One from before there was health takes it for a row."""
-    service.answer = lambda _: (400, refusal("unknown_feature", "event.op: got a, expected b"))
-    with pytest.raises(UnknownFeatureError, match=r"^event\.op: got a, expected b$"):
+def test_refusal_is_the_error_of_its_code(client: InferenceClient, service: Service) -> None:
+    """As with questions."""
+    service.answer = lambda _: (504, refusal("deadline_exceeded", "deadlineMs: got a, expected b"))
+    with pytest.raises(DeadlineExceededError, match=r"^deadlineMs: got a, expected b$"):
         client.health()
 
 

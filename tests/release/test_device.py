@@ -350,6 +350,7 @@ def test_status_is_json_for_programs(shell_root: Path, capsys: Captured) -> None
     assert component["name"] == "Hello"
     assert component["state"] == "RUNNING"
     assert component["errors"] == 0
+    assert status["health"] is None
     assert DeviceRoot(shell_root).read_tools_token()[1] not in printed
 
 

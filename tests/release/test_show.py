@@ -75,9 +75,9 @@ def test_text_in_brackets_is_shown_as_it_is() -> None:
     assert text.count("[red]") == 2
 
 
-def device_printed(*components: dict[str, Any]) -> str:
+def device_printed(*components: dict[str, Any], health: dict[str, Any] | None = None) -> str:
     console = Console(file=io.StringIO(), width=120)
-    status = {"thing_name": "laptop", "personality": "lite", "pid": 77}
+    status = {"thing_name": "laptop", "personality": "lite", "pid": 77, "health": health}
     show_device({**status, "components": components}, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -134,3 +134,51 @@ def test_time_in_a_state_is_shown_in_its_two_largest_units(
     """As people say it."""
     monkeypatch.setattr(time, "time", lambda: 1e9)
     assert f" {shown} " in device_printed(component(since=1e9 - seconds))
+
+
+HEALTH = {
+    "ready": True,
+    "model": "wine",
+    "version": "1.0.0",
+    "digest": "ab12",
+    "engine": "forest",
+    "uptime_s": 12.5,
+    "waiting": 3,
+    "max_waiting": 64,
+    "served": 100,
+    "refused": {"busy": 2, "no_rows": 1},
+    "failed": 1,
+    "p50_ms": 0.2514,
+    "p99_ms": 4.0,
+    "last_error": None,
+    "resident_bytes": 31_400_000,
+}
+
+
+def test_health_of_the_inference_component_is_a_line() -> None:
+    """However narrow the terminal is."""
+    text = device_printed(component(name="edgexgb.Inference"), health=HEALTH)
+    assert text.splitlines()[-1] == (
+        "edgexgb.Inference: ready, wine 1.0.0 (forest), waiting 3 of 64, served 100, "
+        "refused 3 (busy 2, no_rows 1), failed 1, p50 0.251 ms, p99 4 ms, 31 MB"
+    )
+
+
+def test_health_of_which_little_is_known_is_a_shorter_line() -> None:
+    """And the last error has one of its own, as it is written."""
+    little = dict.fromkeys(("max_waiting", "p50_ms", "p99_ms", "resident_bytes"))
+    error = {"code": "deaf", "message": "a: got [red], expected b", "when": "2026-01-01"}
+    health = {**HEALTH, **little, "ready": False, "refused": {}, "last_error": error}
+    text = device_printed(component(name="edgexgb.Inference"), health=health)
+    assert text.splitlines()[-2:] == [
+        "edgexgb.Inference: not ready, wine 1.0.0 (forest), waiting 3, served 100, refused 0, "
+        "failed 1",
+        "last error edgexgb.Inference: deaf at 2026-01-01: a: got [red], expected b",
+    ]
+
+
+def test_inference_component_without_an_answer_is_said_to_have_none() -> None:
+    """A device without that component says nothing about it."""
+    text = device_printed(component(name="edgexgb.Inference"))
+    assert text.splitlines()[-1] == "edgexgb.Inference: no answer"
+    assert "answer" not in device_printed(component())

@@ -161,8 +161,8 @@ class InferenceClient:
             ClientClosedError: the client is closed, or was while waiting.
             ConnectionLostError: the connection went while waiting, or could not be made in time.
             InferenceError: the service refused.
-            RequestTimeoutError: there was no answer in time; a component of before 0.2 never
-                answers this.
+            RequestTimeoutError: there was no answer in time; a component that does not know the
+                question never answers here.
             TransportError: the bus refused.
             ValueError: the timeout is no time.
         """

@@ -22,10 +22,10 @@ a refusal, and the answer to an urgent request, may overtake others, as they are
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from interface.errors import (
     ConnectionLostError,
@@ -56,8 +56,7 @@ _MAX_LEAVING_URGENT = 2 * _MAX_LEAVING
 """The same where urgent ones are: the others cannot use up their room."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A reply and where it goes.
 
     Attributes:
@@ -66,9 +65,15 @@ class Answer:
         kind: what answers are counted by, such as the code of an error; empty for most.
     """
 
+    # A tuple, because there is one for each request: frozen dataclasses take twice as long to make.
+
     topic: str
-    payload: bytes = field(repr=False)
+    payload: bytes
     kind: str = ""
+
+    def __repr__(self) -> str:
+        """All but the payload, which is nobody's business."""
+        return f"Answer(topic={self.topic!r}, kind={self.kind!r})"
 
 
 class Service(Protocol):
@@ -318,39 +323,41 @@ class Bridge:
         max_bytes = self._limits.max_message_bytes
         came_s = time.perf_counter()
         try:
-            answers = self._ask([payload]) if is_urgent else self._serve([payload], came_s)
+            answers = self._serve([payload], None if is_urgent else came_s)
             answer = self._fit(answers[0], max_bytes)
             future = self._publish(answer, max_bytes)
         except BaseException as error:
             self._fail(error, 1)
             return
-        if not is_urgent:
-            self._vitals.time(time.perf_counter() - came_s)
+        took_s = None if is_urgent else time.perf_counter() - came_s
         with self._guard:
             self._n_leaving += 1
-        future.add_done_callback(lambda done: self._leave(answer, done))
+        future.add_done_callback(lambda done: self._leave(answer, done, took_s))
 
-    def _leave(self, answer: Answer, future: "Future[None]") -> None:
+    def _leave(self, answer: Answer, future: "Future[None]", took_s: float | None) -> None:
         """The bus has said what became of a reply."""
-        self._settle(answer, future, self._vitals.answer)
+        if self._is_taken(answer, future):
+            self._vitals.answer(answer.kind, took_s)
         with self._guard:
             self._n_leaving -= 1
             self._changed.notify_all()
 
     def _answer(self, payloads: Sequence[bytes], came_s: Sequence[float]) -> None:
         try:
-            answers = self._serve(payloads, time.perf_counter())
-            self._reply(answers, self._vitals.answer, came_s)
+            answers, futures = self._send(self._serve(payloads, time.perf_counter()))
+            now_s = time.perf_counter()
+            wait(futures, self._limits.publish_timeout_s)
+            for answer, future, then_s in zip(answers, futures, came_s, strict=True):
+                if self._is_taken(answer, future):
+                    self._vitals.answer(answer.kind, now_s - then_s)
         except BaseException as error:
             self._fail(error, len(payloads))
 
-    def _serve(self, payloads: Sequence[bytes], start_s: float) -> Sequence[Answer]:
-        answers = self._ask(payloads)
-        self._is_quick = time.perf_counter() - start_s <= self._quick_s * len(payloads)
-        return answers
-
-    def _ask(self, payloads: Sequence[bytes]) -> Sequence[Answer]:
+    def _serve(self, payloads: Sequence[bytes], start_s: float | None) -> Sequence[Answer]:
+        """The service's answers; where they tell whether it is quick, since when it is asked."""
         answers = self._service.answer(payloads)
+        if start_s is not None:
+            self._is_quick = time.perf_counter() - start_s <= self._quick_s * len(payloads)
         if len(answers) != len(payloads):
             found = f"{len(answers)} answers to {len(payloads)} requests"
             raise ServiceFailedError(f"service: got {found}, expected as many")
@@ -360,33 +367,32 @@ class Bridge:
         del came_s  # how soon a request is refused says nothing about those that are served
         try:
             retry_after_ms = self._limits.retry_after_ms
-            answers = [self._service.refuse(payload, retry_after_ms) for payload in payloads]
-            self._reply(answers, self._vitals.refuse)
+            answers, futures = self._send(
+                [self._service.refuse(payload, retry_after_ms) for payload in payloads]
+            )
+            wait(futures, self._limits.publish_timeout_s)
+            for answer, future in zip(answers, futures, strict=True):
+                if self._is_taken(answer, future):
+                    self._vitals.refuse(answer.kind)
         except BaseException as error:
             self._fail(error, len(payloads))
         if self._refusals.pending == len(payloads):  # there is room again
             _warn_of_dropped(self._dropping.rest())
 
-    def _reply(
-        self, answers: Sequence[Answer], count: Callable[[str], None], came_s: Sequence[float] = ()
-    ) -> None:
-        """Publishes all, in order, and waits until the bus has said what became of each."""
-        limits = self._limits
-        fitting = [self._fit(answer, limits.max_message_bytes) for answer in answers]
-        futures = [self._publish(answer, limits.max_message_bytes) for answer in fitting]
-        now_s = time.perf_counter()
-        self._vitals.time(*(now_s - one for one in came_s))
-        wait(futures, limits.publish_timeout_s)
-        for answer, future in zip(fitting, futures, strict=True):
-            self._settle(answer, future, count)
+    def _send(self, answers: Sequence[Answer]) -> tuple[Sequence[Answer], Sequence["Future[None]"]]:
+        """Publishes all, in order; the answers as they went out, and what the bus will say."""
+        max_bytes = self._limits.max_message_bytes
+        fitting = [self._fit(answer, max_bytes) for answer in answers]
+        return fitting, [self._publish(answer, max_bytes) for answer in fitting]
 
-    def _settle(self, answer: Answer, future: "Future[None]", count: Callable[[str], None]) -> None:
+    def _is_taken(self, answer: Answer, future: "Future[None]") -> bool:
+        """Whether the bus took a reply, which it has said, or had the time to."""
         error = _error_of(future, self._limits.publish_timeout_s)
         if error is None:
-            count(answer.kind)
-            return
+            return True
         self._vitals.fail()
         self._note(answer, error)
+        return False
 
     def _fit(self, answer: Answer, max_bytes: int) -> Answer:
         if len(answer.payload) <= max_bytes:

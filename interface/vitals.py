@@ -103,10 +103,13 @@ class Vitals:
         with self._guard:
             self._received += 1
 
-    def answer(self, kind: str) -> None:
-        """Counts an answer that the bus took."""
+    def answer(self, kind: str, took_s: float | None = None) -> None:
+        """Counts an answer that the bus took, and keeps its latency, if any is given."""
         with self._guard:
             self._answered += 1
+            if took_s is not None:
+                self._times[self._n_times % KEPT] = took_s
+                self._n_times += 1
             if kind:
                 self._kinds[kind] = self._kinds.get(kind, 0) + 1
 
@@ -126,13 +129,6 @@ class Vitals:
         """Counts requests that get no reply."""
         with self._guard:
             self._dropped += n_requests
-
-    def time(self, *seconds: float) -> None:
-        """Keeps the latency of each of some answers."""
-        with self._guard:
-            for one in seconds:
-                self._times[self._n_times % KEPT] = one
-                self._n_times += 1
 
     def note(self, code: str, text: str) -> None:
         """Takes note of a fault, now; of a long text the beginning."""

@@ -68,7 +68,7 @@ class Echo:
         return self.reply(b"busy ", payload)
 
     def too_large(self, answer: Answer, max_bytes: int) -> Answer:
-        return dataclasses.replace(answer, payload=b"too large for %d" % max_bytes)
+        return answer._replace(payload=b"too large for %d" % max_bytes)
 
     def reply(self, kind: bytes, payload: bytes) -> Answer:
         requester = payload.split(b" ", 1)[0].decode(errors="replace")
@@ -459,6 +459,11 @@ def test_service_that_fails_at_once_ends_the_bridge_with_an_error(bus: MemoryBus
         setting.ask(b"me 1")
         assert isinstance(setting.end.wait_error(), ServiceFailedError)
         assert setting.bridge.counters == Counters(received=2, answered=1, dropped=1)
+
+
+def test_answer_shows_no_payload_where_it_is_printed() -> None:
+    """As in a log, or in the text of an error."""
+    assert repr(Answer("a/b", SECRET, "odd")) == "Answer(topic='a/b', kind='odd')"
 
 
 # --- urgent ones ----------------------------------------------------------------------------------

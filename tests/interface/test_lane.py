@@ -48,6 +48,22 @@ def test_payloads_wait_until_the_lane_starts(worker: Worker) -> None:
     assert worker.batches == [[b"0", b"1", b"2"], [b"3", b"4", b"5"], [b"6"]]
 
 
+def test_each_payload_comes_with_the_time_at_which_it_came(worker: Worker) -> None:
+    """So that its wait counts; what has come together may be told apart."""
+    before_s = time.perf_counter()
+    for i in range(7):
+        assert put(worker, b"%d" % i)
+    between_s = time.perf_counter()
+    assert worker.lane.waiting == 7
+    worker.lane.start()
+    wait_until(lambda: worker.lane.pending == 0)
+    assert len(worker.came_s) == 7
+    assert before_s <= min(worker.came_s)
+    assert max(worker.came_s) <= between_s
+    assert worker.came_s == sorted(worker.came_s)
+    assert worker.lane.waiting == 0
+
+
 @pytest.mark.parametrize(("max_waiting", "max_bytes"), [(2, 100), (10, 4)])
 def test_full_lane_takes_no_more(worker: Worker, max_waiting: int, max_bytes: int) -> None:
     """By number or by bytes; what is taken out makes room."""

@@ -2,6 +2,7 @@ from array import array
 
 import pytest
 
+from model.bundle import Bundle
 from model.engine import open_engine
 from model.errors import BundleFormatError, BundleMismatchError, BundleVersionError
 from model.forest import encode_forest
@@ -21,6 +22,7 @@ def test_forest_serves_where_there_is_one(regression: Packed) -> None:
     manifest = regression.manifest._replace(xgboost_version=(99, 0, 0))
     engine = open_engine(manifest, files_of(regression), n_threads=1)
     assert type(engine) is ForestEngine
+    assert Bundle(manifest, "digest", list, engine).engine == "forest"
     engine.close()
 
 
@@ -34,6 +36,7 @@ def test_xgboost_serves_without_a_kernel(
     engine = open_engine(regression.manifest, files, n_threads=1)
     assert type(engine) is XGBoostEngine
     engine.close()
+    assert Bundle(regression.manifest, "digest", list, engine).engine == "xgboost"
     assert caplog.messages == ["this installation has no compiled kernel; XGBoost serves"]
 
 

@@ -1,4 +1,5 @@
 import pandas as pd
+import pytest
 import xgboost
 
 from release.cases import bad_requests, good_cases
@@ -39,9 +40,12 @@ def test_policies_decide_what_is_bad(packed_from: Packer, mixed: Packed) -> None
     assert "an unknown category" in lenient_names
 
 
-def test_feature_named_like_an_event_field_is_sent_in_records_alone(packed_from: Packer) -> None:
+@pytest.mark.parametrize("name", ["body", "op"])
+def test_feature_named_like_an_event_field_is_sent_in_records_alone(
+    name: str, packed_from: Packer
+) -> None:
     """A model with a feature called `body` is replayed, but not as a bare object."""
-    frame = pd.DataFrame({"body": [1.0, 2.0, 3.0, 4.0], "id": [4.0, 3.0, 2.0, 1.0]})
+    frame = pd.DataFrame({name: [1.0, 2.0, 3.0, 4.0], "id": [4.0, 3.0, 2.0, 1.0]})
     model = xgboost.XGBRegressor(n_estimators=2, n_jobs=1).fit(frame, [1.0, 2.0, 3.0, 4.0])
     packed = packed_from(model, frame)
     groups = {case.group for case in good_cases(packed.bundle)}

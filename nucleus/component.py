@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nucleus.component_log import ComponentLog, Level
-from nucleus.lifecycle import DEFAULT_TIMEOUTS_S, READY, Lifecycle, State, Work
+from nucleus.lifecycle import DEFAULT_TIMEOUTS_S, READY, Lifecycle, State, Work, with_words
 from nucleus.process import Command, Script, Stream
 from nucleus.recipe import Step
 
@@ -221,8 +221,10 @@ class Component:
         error = ""
         try:
             async with asyncio.timeout(self._timeout_s("install")):
-                if code := await self._run_to_end("install"):
-                    error = f"install: got exit code {code}, expected 0"
+                script = await self._run_to_end("install")
+                if script is not None and (code := script.exit_code):
+                    observed = f"install: got exit code {code}, expected 0"
+                    error = with_words(observed, script.last_words)
         except TimeoutError:
             error = f"install: got no end in {self._timeout_s('install'):g} s, expected one"
         except _StepError as failure:
@@ -264,13 +266,14 @@ class Component:
         code = await script.wait()
         self._say("INFO", f"{step.capitalize()} script exited", {"exitCode": code})
         if generation == self._lifecycle.generation:
-            self._lifecycle.exited(step, code)
+            self._lifecycle.exited(step, code, script.last_words)
             self._woken.set()
 
     def _time_out(self, step: str, generation: int) -> None:
         over = self._main is None or self._main.exit_code is not None
         if generation == self._lifecycle.generation and not (step == "run" and over):
-            self._lifecycle.timed_out(step, self._timeout_s(step) or 0.0)
+            said = "" if self._main is None else self._main.last_words
+            self._lifecycle.timed_out(step, self._timeout_s(step) or 0.0, said)
 
     async def _shut_down(self) -> None:
         """Runs `shutdown`, whose exit code is of no interest, and ends the processes."""
@@ -302,8 +305,8 @@ class Component:
             self._say("WARN", str(failure))
         self._lifecycle.done(Work.RECOVER)
 
-    async def _run_to_end(self, step: str) -> int | None:
-        """The exit code of a step; None where there is nothing to run.
+    async def _run_to_end(self, step: str) -> Script | None:
+        """A step's script, which has ended; None where there is nothing to run.
 
         Raises:
             _StepError: it could not be started.
@@ -312,7 +315,8 @@ class Component:
         if script is None:
             return None
         try:
-            return await script.wait()
+            await script.wait()
+            return script
         finally:
             if script.exit_code is None:  # its time is over
                 await script.stop()

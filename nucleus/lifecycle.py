@@ -158,8 +158,10 @@ class Lifecycle:
         else:
             self._move(State.ERRORED)
 
-    def exited(self, step: str, code: int) -> None:
+    def exited(self, step: str, code: int, said: str = "") -> None:
         """The script of `startup` or `run` that belongs to this `generation` has ended.
+
+        `said` is what it has said last about what is wrong.
 
         `startup` that ends well after RUNNING was reported leaves a component RUNNING that has no
         process; `run` that ends well is a component that is done.
@@ -167,18 +169,18 @@ class Lifecycle:
         if self.state not in _STARTED:
             return
         if code != 0:
-            self.fail(f"{step}: got exit code {code}, expected 0")
+            self.fail(with_words(f"{step}: got exit code {code}, expected 0", said))
         elif step == "run":
             self.stop()
         elif self.state is State.STARTING:
             self._move(State.RUNNING)
 
-    def timed_out(self, step: str, timeout_s: float) -> None:
-        """`startup` has not led to RUNNING in time, or `run` has not ended."""
+    def timed_out(self, step: str, timeout_s: float, said: str = "") -> None:
+        """`startup` has not led to RUNNING in time, or `run` has not ended; `said` as above."""
         if step == "run" and self.state is State.RUNNING:
-            self.fail(f"run: got no end in {timeout_s:g} s, expected one")
+            self.fail(with_words(f"run: got no end in {timeout_s:g} s, expected one", said))
         elif step == "startup" and self.state is State.STARTING:
-            self.fail(f"startup: got no RUNNING in {timeout_s:g} s, expected it")
+            self.fail(with_words(f"startup: got no RUNNING in {timeout_s:g} s, expected it", said))
 
     def work(self) -> Work:
         """What is to be done now; moves on first where what is desired asks for that alone.
@@ -276,6 +278,11 @@ class Lifecycle:
     def _come_to_rest(self) -> None:
         """After a stop: on to what is desired next."""
         self._move(_from_rest(self._desired[0]) if self._desired else State.FINISHED)
+
+
+def with_words(error: str, said: str) -> str:
+    """An error of a step, with what its script has said last about what is wrong."""
+    return f"{error}; its last error: {said}" if said else error
 
 
 def _from_rest(desired: State) -> State:

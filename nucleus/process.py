@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from nucleus.last_words import LastWords
 from nucleus.process_tree import GRACE_S, ProcessTree, die_with_parent, end
 
 Stream = Literal["stdout", "stderr"]
@@ -77,9 +78,15 @@ class Script:
             at_failure.pop_all()
         self.pid = self._process.pid
         self._tree = ProcessTree(self.pid)
+        self._last_words = LastWords()
+
+        def take(stream: Stream, line: str) -> None:
+            self._last_words.take(stream, line)
+            on_line(stream, line)
+
         self._outputs = (
-            _Output(readers[0], self._loop, lambda line: on_line("stdout", line)),
-            _Output(readers[1], self._loop, lambda line: on_line("stderr", line)),
+            _Output(readers[0], self._loop, lambda line: take("stdout", line)),
+            _Output(readers[1], self._loop, lambda line: take("stderr", line)),
         )
         self._watch()
 
@@ -93,6 +100,11 @@ class Script:
         await self._ended.wait()
         assert self._exit_code is not None
         return self._exit_code
+
+    @property
+    def last_words(self) -> str:
+        """What it has said last about what is wrong; see `nucleus.last_words`."""
+        return self._last_words.text
 
     def has_processes(self) -> bool:
         """Whether any process of the script lives: after its shell's end, those it has left."""

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import tempfile
 import threading
 import time
@@ -42,8 +41,6 @@ LITE_MESSAGE_BYTES = 6144
 _START_S = 300.0
 _STOP_S = 120.0
 _POLL_S = 0.02
-_SAID = re.compile(r": std(?:out|err)\. (.*)\. \{scriptName=")
-_HINT = re.compile(r"Usage:|(Run|See) 'docker .*--help'")
 
 
 def validate_component(  # noqa: PLR0913  (the keywords are settings with defaults)
@@ -220,7 +217,7 @@ class _ThreadedDevice:
         while time.monotonic() < end and self._error is None:
             status = _status(self.root)
             if status.get("state") == "BROKEN":
-                why = f"{status['last_error']}; {_last_line(self.root.log(INFERENCE))}"
+                why = status["last_error"]
                 raise CommandError(f"{INFERENCE}: got BROKEN ({why}), expected it to run")
             seen = self._moments.seen
             if "RUNNING" in seen:
@@ -242,13 +239,6 @@ def _status(root: DeviceRoot) -> Mapping[str, Any]:
     """The component's status; empty before there is one."""
     components, _ = look(root, os.getpid())
     return next((it for it in components if it["name"] == INFERENCE), {})
-
-
-def _last_line(log: Path) -> str:
-    """What the component, or docker in its place, has said last."""
-    text = log.read_text(errors="replace") if log.exists() else ""
-    said = [line for line in _SAID.findall(text) if line.strip() and not _HINT.match(line)]
-    return said[-1] if said else "its log has no line of its own"
 
 
 def _fitting(

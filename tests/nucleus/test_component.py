@@ -40,10 +40,10 @@ def device(tmp_path: Path) -> Device:
         ({"startup": "echo up", "shutdown": "echo down"}, [I, S, R], ["up"], ""),
         ({"run": "echo run", "shutdown": "exit 9"}, [I, S, R, P, F], ["run"], ""),
         (
-            {"install": "echo in; exit 4"},
+            {"install": "echo in; echo disk full >&2; exit 4"},
             [E, N, E, N, B],
             ["in"] * 3,
-            "install: got exit code 4, expected 0",
+            "install: got exit code 4, expected 0; its last error: disk full",
         ),
         (
             {"startup": "exit 3", "recover": "echo re", "shutdown": "echo down"},
@@ -58,10 +58,10 @@ def device(tmp_path: Path) -> Device:
             "install: got no end in 0.1 s, expected one",
         ),
         (
-            {"startup": Step(script="sleep 100", timeout_s=0.1)},
+            {"startup": Step(script="echo no network >&2; sleep 100", timeout_s=0.3)},
             [I, S, E, P, I, S, E, P, I, S, B],
             [],
-            "startup: got no RUNNING in 0.1 s, expected it",
+            "startup: got no RUNNING in 0.3 s, expected it; its last error: no network",
         ),
         (
             {"startup": "exit 1", "recover": Step(script="echo re; sleep 100", timeout_s=0.1)},
@@ -325,5 +325,6 @@ def test_log_holds_what_the_component_wrote(device: Device) -> None:
     assert "[WARN] (Copier) a: stderr. err. {scriptName=services.a.lifecycle.run, " in text
     assert '"echo out; echo err >&2; exit 1"' in text
     assert "Run script exited. {exitCode=1, serviceName=a, currentState=RUNNING}" in text
-    assert "[ERROR] (nucleus) a: run: got exit code 1, expected 0. {" in text
+    why = "run: got exit code 1, expected 0; its last error: err"
+    assert f"[ERROR] (nucleus) a: {why}. {{" in text
     assert device.mark not in text

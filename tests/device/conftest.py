@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from release.components import INFERENCE
-from tests.conftest import Packed
+from tests.conftest import ANSWERS, Packed, Packer, mixed_frame
 from tests.device.inside import InsideDevice
 from tests.device.recipes import write_named_inference
 from tests.device.running import RunningDevice
@@ -34,6 +34,14 @@ def bundles(
 ) -> dict[str, Packed]:
     """The sample bundles by name."""
     return {"mixed": mixed, "multiclass": multiclass, "binary": binary, "regression": regression}
+
+
+@pytest.fixture(scope="session")
+def better(packed_from: Packer, mixed: Packed) -> Packed:
+    """The mixed bundle's model under another version."""
+    return packed_from(
+        mixed.estimator, mixed_frame(), name="mixed", labels=ANSWERS, version="9.0.0"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,13 @@ NOTIFY_S = 60.0
 """How long a component may take to answer whether an update may go ahead. Source: the default of
 `componentUpdatePolicy`, AWS IoT Greengrass V2 developer guide, create deployments."""
 
+_CANCELABLE = (Phase.PREPARING, Phase.NOTIFYING)
+
 _log = logging.getLogger(__name__)
+
+
+class _CanceledError(Exception):
+    """Somebody has cancelled the deployment."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,7 +117,10 @@ class Deployments:
         self._changed = changed
         self._notify_s = notify_s
         self._queue: asyncio.Queue[tuple[Deployment, Record]] = asyncio.Queue()
+        self._queued: dict[str, Record] = {}
         self._record: Record | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._is_canceled = False  # the one that is under way
         self._watched: frozenset[str] = frozenset()
 
     def submit(self, deployment: Deployment) -> None:
@@ -120,7 +129,41 @@ class Deployments:
         Raises:
             OSError: it cannot be written down.
         """
-        self._queue.put_nowait((deployment, self._history.open(deployment)))
+        record = self._history.open(deployment)
+        self._queued[deployment.id] = record
+        self._queue.put_nowait((deployment, record))
+
+    def records(self) -> list[Record]:
+        """What has become of the deployments that are remembered, the oldest first.
+
+        Raises:
+            DeviceError: the history cannot be read.
+        """
+        return self._history.read()
+
+    def cancel(self, deployment_id: str) -> None:
+        """Has a deployment end that has changed nothing yet.
+
+        Raises:
+            KeyError: there is no such deployment.
+            DeploymentError: it stops and starts components already, or has ended.
+            DeviceError: the history cannot be read.
+        """
+        if (queued := self._queued.pop(deployment_id, None)) is not None:
+            self._close(queued, Result.CANCELED, "cancelled before it began")
+            return
+        record = self._record
+        if record is None or record.id != deployment_id:
+            record = self._history.find(deployment_id)
+            if record is None:
+                raise KeyError(deployment_id)
+        if record.phase not in _CANCELABLE:
+            observed = record.phase if record.result is None else record.result
+            expected = "one that has not begun to stop and start components"
+            raise DeploymentError(f"deployment {deployment_id}", observed, expected)
+        self._is_canceled = True
+        if self._asking is not None:
+            self._asking.cancel()
 
     async def work(self, supervisor: Supervisor, running: Running) -> None:
         """Makes deployments until it is cancelled.
@@ -131,7 +174,9 @@ class Deployments:
         """
         while True:
             deployment, record = await self._queue.get()
-            self._record = record
+            if self._queued.pop(deployment.id, None) is None:
+                continue  # it was cancelled
+            self._record, self._is_canceled = record, False
             try:
                 result, message = await self._make(deployment, supervisor, running)
                 self._end(record, result, message)
@@ -172,13 +217,16 @@ class Deployments:
             self._plan(deployment, state, running)
             self._enter(Phase.NOTIFYING)
             try:
-                await self._notices.ask(deployment.id, self._notify_s, waiting=self._wait_for)
+                await self._ask(deployment)
                 # Components went on meanwhile, and may have changed their configuration.
                 plan = self._plan(deployment, state, running)
                 self._states.write_configuration(state.id, plan.configuration)
                 return await self._carry_out(deployment, plan, supervisor, running)
             finally:
                 self._notices.finished(deployment.id)
+        except _CanceledError:
+            self._states.prune({running.state.id})
+            return Result.CANCELED, "cancelled before anything was touched"
         except (PlacedError, DeviceError, OSError, ValueError) as error:
             self._states.prune({running.state.id})
             return Result.FAILED_NO_STATE_CHANGE, str(error)
@@ -227,6 +275,25 @@ class Deployments:
             began_with=running.state.began_with,
             configuration=ConfigurationStore(),
         )
+
+    async def _ask(self, deployment: Deployment) -> None:
+        """Returns when no component wants to be asked later any more.
+
+        Raises:
+            _CanceledError: the deployment was cancelled until then.
+        """
+        if not self._is_canceled:
+            self._asking = asyncio.create_task(
+                self._notices.ask(deployment.id, self._notify_s, waiting=self._wait_for)
+            )
+            try:
+                await asyncio.wait([self._asking])
+            finally:
+                asking, self._asking = self._asking, None
+                asking.cancel()  # nothing, where it has ended
+        if self._is_canceled:
+            raise _CanceledError
+        asking.result()
 
     def _read(
         self, path: Path, deployment: Deployment, running: Running
@@ -389,6 +456,9 @@ class Deployments:
 
     def _end(self, record: Record, result: Result, message: str) -> None:
         self._watched = frozenset()
+        self._close(record, result, message)
+
+    def _close(self, record: Record, result: Result, message: str) -> None:
         record.end(result, message)
         self._write(record)
         self._show(f"deployment {record.id}: {result}{': ' if message else ''}{message}")

@@ -181,7 +181,7 @@ class Device:
             **self.mqtt.operations(),
             **configuration_operations(self._store, self.personality),
             **lifecycle_operations(self, self.notices, self._authorization, self.personality),
-            **deployment_operations(self.deployments.submit, self._authorization),
+            **deployment_operations(self.deployments, self._authorization),
         }
         server = IpcServer(self.root.socket, self.personality, self._tokens, operations)
         try:

@@ -31,7 +31,10 @@ class Phase(StrEnum):
 
 
 class Result(StrEnum):
-    """How a deployment has ended. Source: aws-greengrass-nucleus, DeploymentResult."""
+    """How a deployment has ended. Source: aws-greengrass-nucleus, DeploymentResult.
+
+    CANCELED is no result there, but a status of its own; here a deployment has but one end.
+    """
 
     SUCCESSFUL = "SUCCESSFUL"
     FAILED_NO_STATE_CHANGE = "FAILED_NO_STATE_CHANGE"
@@ -39,6 +42,7 @@ class Result(StrEnum):
     FAILED_ROLLBACK_NOT_REQUESTED = "FAILED_ROLLBACK_NOT_REQUESTED"
     FAILED_UNABLE_TO_ROLLBACK = "FAILED_UNABLE_TO_ROLLBACK"
     REJECTED = "REJECTED"
+    CANCELED = "CANCELED"
 
 
 @dataclass(slots=True, kw_only=True)

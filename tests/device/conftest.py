@@ -10,6 +10,7 @@ import pytest
 
 from release.components import INFERENCE
 from tests.conftest import ANSWERS, Packed, Packer, mixed_frame
+from tests.device.held import HeldComponent
 from tests.device.inside import InsideDevice
 from tests.device.recipes import write_named_inference
 from tests.device.running import RunningDevice
@@ -72,6 +73,12 @@ def begin(personality: str, mixed: Packed, tmp_path: Path) -> Iterator[Begin]:
             return stack.enter_context(device).start()
 
         yield make
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> HeldComponent:
+    """A component whose answers take as long as the test wants."""
+    return HeldComponent(tmp_path / "held")
 
 
 @pytest.fixture

@@ -68,12 +68,6 @@ def test_a_component_with_requests_in_flight_defers_an_update_until_they_are_ans
 ASKED_FOR_TIME = "waiting for edgexgb.Inference, which asked for 1 s"
 
 
-@pytest.fixture
-def held(tmp_path: Path) -> HeldComponent:
-    """A component whose answers take as long as the test wants."""
-    return HeldComponent(tmp_path / "held")
-
-
 def is_waited_for(root: DeviceRoot) -> bool:
     """Whether the last deployment waits because the component has asked for time."""
     records = History(root.deployment_history).read()

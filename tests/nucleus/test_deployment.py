@@ -1,5 +1,6 @@
 """Deployments of small shell scripts, on a device in this process."""
 
+import asyncio
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from nucleus.deployments.document import ConfigurationUpdate, Deployment
 from nucleus.deployments.history import Phase, Result
+from nucleus.errors import DeploymentError
 from nucleus.personality import CLASSIC, LITE, Personality
 from tests.nucleus.deploying import (
     SLEEP,
@@ -495,6 +497,102 @@ def test_what_a_component_writes_while_it_defers_is_kept(tmp_path: Path) -> None
         assert device.configuration("A") == {"x": 7}
 
     play(tmp_path / "root", [placement("A", configuration={"x": 1})], scene)
+
+
+# --- cancelling -----------------------------------------------------------------------------------
+
+
+def test_deployment_that_waits_in_the_queue_is_canceled(tmp_path: Path) -> None:
+    """It never begins, and the one before it goes on."""
+    recipes = write_recipe(tmp_path / "recipes", "A", "2.0.0")
+
+    async def scene(device: Deploying) -> None:
+        notices, stream = device.device.notices, RecordingStream()
+        notices.subscribe("A", stream)
+        first = device.submit(adding(recipes, A="2.0.0"))
+        await device.until(lambda: stream.events)
+        second = device.submit(Deployment(remove=("A",)))
+        device.device.deployments.cancel(second)
+        record = device.record(second)
+        assert (record.result, record.phase) == (Result.CANCELED, Phase.DONE)
+        assert record.message == "cancelled before it began"
+        notices.answer("A", first, 0)
+        assert (await device.ended(first)).result is Result.SUCCESSFUL
+        stream.close()
+        third = await device.deploy(configuring("A", x=1))
+        assert third.result is Result.SUCCESSFUL
+        assert device.versions() == {"A": ("2.0.0", "RUNNING")}
+
+    play(tmp_path / "root", [placement("A")], scene)
+
+
+@pytest.mark.parametrize("answers", [False, True], ids=["asked", "deferred"])
+def test_deployment_that_asks_is_canceled(tmp_path: Path, answers: bool) -> None:
+    """Nothing has changed, nothing is left of it, and the components hear of its end."""
+    recipes = write_recipe(tmp_path / "recipes", "A", "2.0.0")
+
+    async def scene(device: Deploying) -> None:
+        notices, stream = device.device.notices, RecordingStream()
+        notices.subscribe("A", stream)
+        before = device.components()
+        deployment_id = device.submit(adding(recipes, A="2.0.0"))
+        await device.until(lambda: stream.events)
+        if answers:
+            notices.answer("A", deployment_id, 600_000)
+            await device.until(lambda: "asked for" in device.record(deployment_id).waiting)
+        device.device.deployments.cancel(deployment_id)
+        record = await device.ended(deployment_id)
+        assert record.result is Result.CANCELED
+        assert record.message == "cancelled before anything was touched"
+        assert device.components() == before
+        assert stream.events[-1][1] == {"postUpdateEvent": {"deploymentId": deployment_id}}
+        with pytest.raises(LookupError):
+            notices.answer("A", deployment_id, 0)
+        with pytest.raises(DeploymentError, match=r": got CANCELED, expected one that has not"):
+            device.device.deployments.cancel(deployment_id)
+
+    play(tmp_path / "root", [placement("A")], scene)
+    assert len(list((tmp_path / "root" / "deployments" / "states").iterdir())) == 1
+
+
+def test_deployment_that_is_prepared_is_canceled(tmp_path: Path) -> None:
+    """Before any component is asked."""
+    recipes = write_recipe(tmp_path / "recipes", "A", "2.0.0")
+
+    async def scene(device: Deploying) -> None:
+        stream = RecordingStream()
+        device.device.notices.subscribe("A", stream)
+        deployment_id = device.submit(adding(recipes, A="2.0.0"))
+        while device.record(deployment_id).phase is Phase.QUEUED:  # noqa: ASYNC110  (the next turn)
+            await asyncio.sleep(0)
+        assert device.record(deployment_id).phase is Phase.PREPARING
+        device.device.deployments.cancel(deployment_id)
+        assert (await device.ended(deployment_id)).result is Result.CANCELED
+        assert not [event for _, event in stream.events if "preUpdateEvent" in event]
+        assert device.versions() == {"A": ("1.0.0", "RUNNING")}
+
+    play(tmp_path / "root", [placement("A")], scene)
+
+
+def test_deployment_that_stops_and_starts_goes_on(tmp_path: Path) -> None:
+    """A half of it would be neither the old state nor the new one."""
+    recipes = write_recipe(tmp_path / "recipes", "A", "2.0.0", lifecycle={"startup": SLEEP})
+
+    async def scene(device: Deploying) -> None:
+        deployment_id = device.submit(adding(recipes, A="2.0.0"))
+        await device.until(lambda: device.versions().get("A") == ("2.0.0", "STARTING"))
+        with pytest.raises(DeploymentError) as caught:
+            device.device.deployments.cancel(deployment_id)
+        assert str(caught.value) == (
+            f"deployment {deployment_id}: got ACTIVATING, "
+            "expected one that has not begun to stop and start components"
+        )
+        with pytest.raises(KeyError):
+            device.device.deployments.cancel("another")
+        device.device.report("A", "RUNNING")
+        assert (await device.ended(deployment_id)).result is Result.SUCCESSFUL
+
+    play(tmp_path / "root", [placement("A")], scene)
 
 
 # --- a device that ends in between ----------------------------------------------------------------

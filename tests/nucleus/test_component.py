@@ -58,10 +58,10 @@ def device(tmp_path: Path) -> Device:
             "install: got no end in 0.1 s, expected one",
         ),
         (
-            {"startup": Step(script="echo no network >&2; sleep 100", timeout_s=0.3)},
+            {"startup": Step(script="sleep 100", timeout_s=0.1)},
             [I, S, E, P, I, S, E, P, I, S, B],
             [],
-            "startup: got no RUNNING in 0.3 s, expected it; its last error: no network",
+            "startup: got no RUNNING in 0.1 s, expected it",
         ),
         (
             {"startup": "exit 1", "recover": Step(script="echo re; sleep 100", timeout_s=0.1)},

@@ -346,6 +346,18 @@ def test_timeout_is_an_error_where_it_matters(
     assert (bench.machine.state is State.ERRORED) is bool(error)
 
 
+def test_error_of_a_step_has_the_last_words_of_its_script(bench: Bench) -> None:
+    """Behind what the nucleus itself has seen, whether the script ended or hangs."""
+    bench.into(State.STARTING)
+    bench.machine.timed_out("startup", 120.0, "no network")
+    why = "startup: got no RUNNING in 120 s, expected it; its last error: no network"
+    assert bench.machine.last_error == why
+    bench.after_error()
+    bench.machine.exited("startup", 7, "disk full")
+    why = "startup: got exit code 7, expected 0; its last error: disk full"
+    assert bench.machine.last_error == why
+
+
 REPORTS = {
     (State.NEW, State.ERRORED),
     (State.STARTING, State.RUNNING),

@@ -31,7 +31,7 @@ $(READY): requirements.lock emulator.lock old-xgboost.lock pyproject.toml setup.
 	  echo "no C compiler made the kernel, so XGBoost itself will serve (to try again: make -B setup)"
 	@touch $@
 
-demo: setup ## from a data set to a validated Lambda, on this machine
+demo: setup ## from a data set to a validated Lambda, to a device, and to updates, on this machine
 	@$(BIN)/python -m release.demo
 
 # What the cloud's part needs, for its tests and its types; nothing else does.

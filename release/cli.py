@@ -66,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(signal_number, _stop)
     try:
         code: int = arguments.run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as where a shell has closed it: `>&-`
+            sys.stdout.flush()
     except _USER_ERRORS as error:
         _say(f"{parser.prog} {arguments.command}: error: {error}")
         return 1

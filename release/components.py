@@ -78,7 +78,7 @@ def select(arguments: argparse.Namespace) -> Selection:
         raise CommandError(f"nothing to run: got no component, expected {expected}")
     for text in arguments.configure:
         name, fields = parse_configuration(text)
-        configurations[name] = _merge(configurations.get(name, {}), fields)
+        configurations[name] = merge(configurations.get(name, {}), fields)
     # Ours run as processes here, but for an image: the manifest for containers comes after theirs.
     runtime = PROCESS if arguments.image is None else CONTAINER
     platform = {"runtime": runtime} | dict(_pair(text) for text in arguments.platform)
@@ -167,13 +167,13 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"the constant {constant}")
 
 
-def _merge(into: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+def merge(into: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     """As a deployment merges: objects key by key, everything else is replaced."""
     merged = dict(into)
     for key, value in fields.items():
         old = merged.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            merged[key] = _merge(old, value)
+            merged[key] = merge(old, value)
         else:
             merged[key] = value
     return merged

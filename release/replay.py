@@ -54,7 +54,7 @@ def replay(
     served = f"{prediction.model} {prediction.version}"
     expected = f"{manifest.name} {manifest.version}"
     if served != expected:
-        texts.append(f"the model: got {served}, expected {expected} as in the bundle")
+        texts.insert(0, f"the model: got {served}, expected {expected} as in the bundle")
     return Replay(
         model=served,
         n_rows=len(golden),

@@ -3,46 +3,31 @@
 import argparse
 import contextlib
 import json
+import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
-from model.bundle import open_bundle
-from model.errors import BundleError
-from model.golden import parse_golden
-from model.manifest import GOLDEN
+import consumer
+import interface
 from nucleus.root import DeviceRoot
-from release.components import CONTAINER, INFERENCE, parse_configuration
-from release.deploy import Said
+from release.components import CONTAINER, INFERENCE, merge, parse_configuration
+from release.deploy import Said, watch
 from release.device import add_root, whole
 from release.errors import CommandError
 from release.replay import Replay, replay
 from release.request import add_topics, asking
-from release.rollout.deployment import Outcome, roll_out, version_on
+from release.rollout.deployment import Outcome, roll_out, under_way, version_on
+from release.rollout.prepare import Prepared, prepare_bundle, prepare_image
 from release.rollout.show import show_outcome
-from release.rollout.update import Update, bundle_update, image_update
-from release.validate import Report
 
 _REPLAY_S = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    """An update, and what is known of the model in it.
-
-    Attributes:
-        update: ready to be deployed.
-        model: its name and version; empty where the bundle cannot be opened.
-        rows: its golden rows, to ask for; none where they cannot be read.
-    """
-
-    update: Update
-    model: str
-    rows: Sequence[Mapping[str, Any]]
 
 
 def add_rollout(parser: argparse.ArgumentParser) -> None:
@@ -105,17 +90,28 @@ def rollout(arguments: argparse.Namespace) -> int:
     platform = root.running()["platform"]
     configuration = _configuration(arguments.configure)
     if platform.get("runtime") == CONTAINER:
-        prepared = _prepare_image(arguments)
+        prepared = prepare_image(
+            arguments.bundle,
+            arguments.image,
+            network=arguments.network,
+            validates=arguments.validate,
+            say=_say,
+        )
     elif arguments.image is not None:
         expected = "one that was started with an --image"
         raise CommandError(f"{root.path}: got a device that runs processes, expected {expected}")
     else:
-        prepared = _prepare_bundle(arguments)
+        prepared = prepare_bundle(arguments.bundle, validates=arguments.validate, say=_say)
+    # Which version is there is known once it is there to stay.
+    for deployment_id in under_way(root):
+        with _progress() as say:
+            say("waiting for another deployment")
+            watch(root, deployment_id, arguments.timeout, say)
     before, state = version_on(root)
-    if before == prepared.update.version:
-        return _is_there_already(before, state)
+    if before == prepared.update.version and not (configuration or arguments.reset):
+        return _is_there_already(arguments, before, state, prepared)
     _say(f"{INFERENCE}: {before or 'none'} -> {prepared.update.version}")
-    with _progress() as say:
+    with _goes_on_without(root), _progress() as say, _without_warnings():
         outcome = roll_out(
             root,
             prepared.update,
@@ -130,7 +126,9 @@ def rollout(arguments: argparse.Namespace) -> int:
     return _conclude(arguments, outcome, prepared)
 
 
-def _is_there_already(version: str, state: str) -> int:
+def _is_there_already(
+    arguments: argparse.Namespace, version: str, state: str, prepared: Prepared
+) -> int:
     """Says that nothing has to be done.
 
     Raises:
@@ -139,113 +137,54 @@ def _is_there_already(version: str, state: str) -> int:
     if state != "RUNNING":
         hint = f"`edgexgb device restart {INFERENCE}` tries again"
         raise CommandError(f"{INFERENCE} {version}: got {state}, expected RUNNING; {hint}")
-    print(f"unchanged: {INFERENCE} {version} runs, of the same model, code and recipe")
+    if arguments.json:
+        fields = {"version": version, "before": version, "record": None, "accepted": True}
+        print(json.dumps({**fields, "unchanged": True, "model": prepared.model}, indent=2))
+    else:
+        print(f"unchanged: {INFERENCE} {version} runs, of the same model, code and recipe")
     return 0
 
 
-def _conclude(arguments: argparse.Namespace, outcome: Outcome, prepared: _Prepared) -> int:
-    """Replays the golden rows where the update was accepted, and prints all of it."""
+def _conclude(arguments: argparse.Namespace, outcome: Outcome, prepared: Prepared) -> int:
+    """Replays the golden rows where the update was accepted, and prints all of it.
+
+    Raises:
+        BundleError: the bundle cannot be opened here.
+        CommandError: there was no answer, or a refusal.
+        DeviceError: the device has ended.
+    """
     golden: Replay | None = None
-    if outcome.is_accepted:
-        with asking(DeviceRoot(arguments.root), **_topics(arguments), name="rollout") as client:
-            golden = replay(arguments.bundle, lambda rows: client.predict(rows, _REPLAY_S))
-    if arguments.json:
-        fields = {**asdict(outcome), "accepted": outcome.is_accepted, "model": prepared.model}
-        print(json.dumps({**fields, "golden": golden and asdict(golden)}, indent=2))
-    else:
-        show_outcome(outcome, prepared.model, golden, Console(highlight=False))
+    try:
+        if outcome.is_accepted:
+            golden = _replay(arguments)
+    finally:  # what has become of the deployment is worth knowing, whatever else goes wrong
+        _show(arguments, outcome, prepared.model, golden)
     return 0 if golden is not None and not golden.differences else 1
 
 
-# --- what goes out --------------------------------------------------------------------------------
-
-
-def _prepare_bundle(arguments: argparse.Namespace) -> _Prepared:
-    """The bundle as it is, for a process; through the gate, in this process.
-
-    Raises:
-        BundleError: it is not good.
-        CommandError: it does not pass the gate.
-        OSError: it cannot be read.
-    """
-    if arguments.validate:
-        _validate_here(arguments.bundle)
-    update = bundle_update(arguments.bundle)
-    return _Prepared(update=update, model=_model(arguments.bundle), rows=_rows(arguments.bundle))
-
-
-def _validate_here(bundle_path: Path) -> None:
-    from release.targets import open_target
-    from release.validate import all_cases, validate
-
+def _replay(arguments: argparse.Namespace) -> Replay:
+    root, topics = DeviceRoot(arguments.root), _topics(arguments)
     with (
-        contextlib.closing(open_bundle(bundle_path)) as bundle,
-        open_target("in-process", bundle_path, None) as target,
+        _progress() as say,
+        _without_warnings(),
+        asking(root, **topics, name="rollout") as client,
     ):
-        report = validate(bundle, target, all_cases(bundle))
-    _check_passed(report, str(bundle_path), "in this process")
+        say("replaying the golden rows over pub/sub")
+        return replay(arguments.bundle, lambda rows: client.predict(rows, _REPLAY_S))
 
 
-def _prepare_image(arguments: argparse.Namespace) -> _Prepared:
-    """The image of the bundle, built where it has to be; through the gate, as a Lambda.
-
-    The second door, the component, is tried by the deployment itself.
-
-    Raises:
-        BundleError: the bundle is not good.
-        CommandError: there is no image of the bundle, or it does not pass the gate.
-        OSError: the bundle cannot be read.
-    """
-    from release.image import build_image
-    from release.image_facts import find_image
-    from release.image_validate import check_bundle, extracted_bundle, validate_image
-
-    reference = arguments.image
-    if reference is None:
-        options = () if arguments.network is None else ("--network", arguments.network)
-        reference = build_image(arguments.bundle, options=options).reference
-    image = find_image(reference)
-    if arguments.validate:
-        with (
-            extracted_bundle(image) as inside,
-            contextlib.closing(open_bundle(inside)) as found,
-            contextlib.closing(open_bundle(arguments.bundle)) as given,
-        ):
-            check_bundle(image, found, given)
-            report = validate_image(image, inside, doors=("lambda",)).doors[0].report
-        _check_passed(report, reference, f"{reference} as a Lambda")
-    bundle = arguments.bundle
-    return _Prepared(update=image_update(image.id), model=_model(bundle), rows=_rows(bundle))
+def _show(
+    arguments: argparse.Namespace, outcome: Outcome, model: str, golden: Replay | None
+) -> None:
+    if arguments.json:
+        facts = {"accepted": outcome.is_accepted, "unchanged": False, "model": model}
+        fields = {**asdict(outcome), **facts, "golden": golden and asdict(golden)}
+        print(json.dumps(fields, indent=2))
+    else:
+        show_outcome(outcome, model, golden, Console(highlight=False))
 
 
-def _check_passed(report: Report, place: str, target: str) -> None:
-    """Says how the gate was passed.
-
-    Raises:
-        CommandError: it was not.
-    """
-    if not report.passed:
-        failed = next(group for group in report.groups if group.failed)
-        observed = f"{report.n_failed} of {report.n_checks} checks failed"
-        first = f"{failed.name}, {failed.failures[0]}"
-        raise CommandError(f"{place}: got {observed}, expected none; first: {first}")
-    _say(f"gate, {target}: {report.n_checks} of {report.n_checks} passed")
-
-
-def _model(bundle_path: Path) -> str:
-    try:
-        with contextlib.closing(open_bundle(bundle_path, audit=False)) as bundle:
-            return f"{bundle.manifest.name} {bundle.manifest.version}"
-    except BundleError:
-        return ""
-
-
-def _rows(bundle_path: Path) -> list[dict[str, Any]]:
-    """Golden rows to ask for, of whatever bundle; none where they cannot be read."""
-    try:
-        return [it.row for it in parse_golden((bundle_path / GOLDEN).read_bytes())]
-    except (BundleError, OSError):
-        return []
+# --- what it was called with ----------------------------------------------------------------------
 
 
 def _topics(arguments: argparse.Namespace) -> dict[str, str]:
@@ -259,7 +198,7 @@ def _configuration(texts: Sequence[str]) -> dict[str, Any]:
         name, fields = parse_configuration(text)
         if name != INFERENCE:
             raise CommandError(f"--configure: got {name!r}, expected {INFERENCE}")
-        merged |= fields
+        merged = merge(merged, fields)
     return merged
 
 
@@ -271,11 +210,39 @@ def _say(text: str) -> None:
 
 
 @contextlib.contextmanager
+def _goes_on_without(root: DeviceRoot) -> Iterator[None]:
+    """Tells whoever stops watching that the device goes on."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if under_way(root):
+            _say(
+                "the device goes on with it; `edgexgb device deployments` tells what becomes of it"
+            )
+        raise
+
+
+@contextlib.contextmanager
 def _progress() -> Iterator[Any]:
     """Shows what is waited for: a line that changes on a terminal, lines elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield Said()
         return
-    with console.status("deploying") as status:
-        yield status.update
+    began = time.monotonic()
+    with console.status("") as status:
+        yield lambda text: status.update(f"{escape(text)}, {time.monotonic() - began:.0f} s")
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keeps the client from telling that nobody answers: during an update, that is to be."""
+    loggers = [logging.getLogger(package.__name__) for package in (consumer, interface)]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nucleus.deployments.history import Record, Result
+from nucleus.deployments.history import History, Record, Result
 from nucleus.root import DeviceRoot
 from release.bus import connected
 from release.components import INFERENCE, PROCESS
@@ -42,6 +42,16 @@ class Outcome:
     def is_accepted(self) -> bool:
         """Whether the device runs the update."""
         return self.record.result is Result.SUCCESSFUL
+
+
+def under_way(root: DeviceRoot) -> list[str]:
+    """The ids of deployments that have not ended, the oldest first.
+
+    Raises:
+        DeviceError: the history cannot be read.
+    """
+    records = History(root.deployment_history).read()
+    return [record.id for record in records if record.result is None]
 
 
 def version_on(root: DeviceRoot) -> tuple[str | None, str]:

@@ -9,6 +9,9 @@ from release.deploy import left
 from release.replay import Replay
 from release.rollout.deployment import Outcome
 
+_SHOWN = 5
+"""Differences at most; where another model answers, each row is one."""
+
 
 def show_outcome(outcome: Outcome, model: str, golden: Replay | None, console: Console) -> None:
     """Prints it.
@@ -47,8 +50,10 @@ def _lines(outcome: Outcome, golden: Replay | None) -> list[tuple[str, str]]:
         lines.append(("answered meanwhile", f"{answers}; {lost}{again}"))
         if outcome.answered_before:
             lines.append(("without an answer", f"{traffic.gap_s:.2f} s at the longest"))
-        lines.append(("answers now", traffic.last))
+        lines.append(("answers now", traffic.last or "nobody"))
     if golden is not None:
         lines.append(("over pub/sub", str(golden)))
-        lines += [("differs", text) for text in golden.differences]
+        lines += [("differs", text) for text in golden.differences[:_SHOWN]]
+        if (n_more := len(golden.differences) - _SHOWN) > 0:
+            lines.append(("differs", f"… and {n_more} more"))
     return lines

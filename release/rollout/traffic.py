@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, Self
 
 from consumer.client import InferenceClient
@@ -35,8 +36,9 @@ class Traffic:
         answers: how many, by who answered: the model's name and version, or an error's code.
         n_repeated: tries without an answer, after which the same was asked again.
         n_lost: requests that had no answer seconds after the end either.
-        gap_s: the longest time between two answers, 0 with less than two.
-        last: who answered last; empty for nobody.
+        gap_s: the longest time without an answer after the first one, up to the end where nobody
+            answers any more; 0 without one.
+        last: who answered last; empty where nobody does, or nobody does any more.
     """
 
     answers: Mapping[str, int] = field(default_factory=dict)
@@ -72,8 +74,14 @@ class Asker:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._ends = time.monotonic() + _LAST_S
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # After an error, or Ctrl-C, nobody is going to read what becomes of the last request.
+        self._ends = time.monotonic() + (_LAST_S if kind is None else 0.0)
         self._is_over.set()
         self._thread.join()
 
@@ -129,11 +137,16 @@ class Asker:
                 return
         with self._lock:
             self._n_lost += 1
+            self._note_gap(time.monotonic())
+            self._last = ""
 
     def _count(self, who: str) -> None:
         now = time.monotonic()
         with self._lock:
-            if self._last:
-                self._gap_s = max(self._gap_s, now - self._last_at)
+            self._note_gap(now)
             self._answers[who] += 1
             self._last, self._last_at = who, now
+
+    def _note_gap(self, now: float) -> None:
+        if self._last:
+            self._gap_s = max(self._gap_s, now - self._last_at)

@@ -4,6 +4,7 @@ A version follows from all that decides what the device runs: the recipe, and th
 bundle and the code that serves it. The same content has the same version, another another.
 """
 
+import contextlib
 import hashlib
 import json
 import zipfile
@@ -16,6 +17,7 @@ from typing import Any
 import yaml
 
 from model.manifest import MANIFEST
+from nucleus.recipe import parse_recipe
 from release.components import INFERENCE, PROCESS, image_recipe, packaged
 from release.errors import CommandError
 
@@ -70,23 +72,20 @@ def bundle_update(bundle: Path) -> Update:
     good is the gate's to say, and the device's.
 
     Raises:
-        CommandError: there is no bundle.
+        CommandError: there is no bundle, or the recipe is none that we ship.
         OSError: a file cannot be read.
+        RecipeError: the recipe cannot be read.
     """
     if not (bundle / MANIFEST).is_file():
         raise CommandError(f"{bundle / MANIFEST}: got no such file, expected a bundle's")
     parts = {path.name: path for path in sorted(bundle.glob("*")) if path.is_file()}
     place, text = packaged("container")
-    recipe = yaml.safe_load(text)
+    recipe = _parse(text, place)
     artifact = {"URI": _digest(parts.items()), "Unarchive": "ZIP"}
-    recipe["Manifests"] = [
-        {**manifest, "Artifacts": [artifact]}
-        for manifest in recipe["Manifests"]
-        if manifest["Platform"].get("runtime") == PROCESS
-    ]
-    startup = recipe["Manifests"][0]["Lifecycle"]["startup"]
-    if _CONFIGURED not in startup["Script"]:
-        raise CommandError(f"{place}: got no {_CONFIGURED}, expected the recipe that we ship")
+    manifest = _process_manifest(recipe, place)
+    manifest["Artifacts"] = [artifact]
+    recipe["Manifests"] = [manifest]
+    startup = manifest["Lifecycle"]["startup"]
     startup["Script"] = startup["Script"].replace(_CONFIGURED, _UNPACKED)
     version = component_version({**recipe, "Code": _digest(_code())})
     # Nothing is downloaded: the device takes the file of that name.
@@ -101,9 +100,11 @@ def image_update(image: str) -> Update:
         image: its digest.
 
     Raises:
-        CommandError: it is none.
+        CommandError: it is none, or the recipe is none that we ship.
+        RecipeError: the recipe cannot be read.
     """
-    recipe = yaml.safe_load(image_recipe(image)[1])
+    place, text = image_recipe(image)
+    recipe = _parse(text, place)
     version = component_version(recipe)
     return Update(version=version, recipe=_stamped(recipe, version))
 
@@ -115,8 +116,31 @@ def component_version(recipe: Mapping[str, Any]) -> str:
     """
     text = json.dumps(recipe, sort_keys=True)
     patch = int.from_bytes(hashlib.sha256(text.encode()).digest()) % _PATCHES
-    major, minor, _ = str(recipe["ComponentVersion"]).split(".")
+    major, minor, _ = str(recipe["ComponentVersion"]).split(".", 2)
     return f"{major}.{minor}.{patch}"
+
+
+def _parse(text: str, place: str) -> dict[str, Any]:
+    """The recipe as it is written, once the device's own reader has found nothing wrong with it."""
+    parse_recipe(text, place)
+    recipe: dict[str, Any] = yaml.safe_load(text)
+    return recipe
+
+
+def _process_manifest(recipe: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """The manifest for processes.
+
+    Raises:
+        CommandError: there is none, or its script does not take the bundle from the configuration.
+    """
+    with contextlib.suppress(KeyError, TypeError, AttributeError):
+        for manifest in recipe["Manifests"]:
+            if manifest["Platform"].get("runtime") == PROCESS:
+                if _CONFIGURED in manifest["Lifecycle"]["startup"]["Script"]:
+                    return dict(manifest)
+                break
+    observed = f"no script for the runtime {PROCESS!r} with {_CONFIGURED}"
+    raise CommandError(f"{place}: got {observed}, expected the recipe that we ship")
 
 
 def _stamped(recipe: Mapping[str, Any], version: str) -> str:

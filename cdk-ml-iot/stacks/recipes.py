@@ -91,7 +91,7 @@ def stamp_image(
                 "DependencyType": "HARD",
             }
     old = images.pop().removeprefix(_DOCKER)
-    version = _version(_replace(stamped, old, content))
+    version = component_version(_replace(stamped, old, content))
     return _stamped(_replace(stamped, old, uri), version)
 
 
@@ -108,7 +108,7 @@ def stamp_archive(recipe: Mapping[str, Any], *, prefix: str, key: str, content: 
     stamped = copy.deepcopy(dict(recipe))
     artifact: Recipe = {"URI": content, "Unarchive": "ZIP"}
     stamped["Manifests"][0]["Artifacts"] = [artifact]
-    version = _version(stamped)
+    version = component_version(stamped)
     artifact["URI"] = f"{prefix}{key.format(version=version)}"
     return _stamped(stamped, version)
 
@@ -161,7 +161,7 @@ def _replace(value: Any, old: str, new: str) -> Any:
     return value
 
 
-def _version(recipe: Mapping[str, Any]) -> str:
+def component_version(recipe: Mapping[str, Any]) -> str:
     """MAJOR.MINOR of the file, and a patch number out of all that the recipe says.
 
     Numbers, so that ranges such as `>=0.1.0` include it; their order means nothing.

@@ -5,12 +5,11 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from consumer.client import InferenceClient
 from consumer.errors import (
     BusyError,
     ClientClosedError,
@@ -18,6 +17,7 @@ from consumer.errors import (
     InferenceError,
     RequestTimeoutError,
 )
+from consumer.prediction import Prediction
 from interface.errors import TransportError
 
 TRY_S = 0.2
@@ -48,16 +48,36 @@ class Traffic:
     last: str = ""
 
 
+class Client(Protocol):
+    """What is asked; `InferenceClient` is one."""
+
+    def predict(self, rows: Any, timeout_s: float) -> Prediction:
+        """What the model says about the rows.
+
+        Raises:
+            InferenceError: there is no answer, or a refusal.
+            TransportError: the bus refused.
+        """
+
+
 class Asker:
     """Asks for the same rows in turn, each again and again until it is answered."""
 
-    def __init__(self, client: InferenceClient, rows: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Asks nothing before the block begins.
 
         Args:
             client: whose end is the end of the asker, too.
-            rows: of a model, old or new.
+            rows: of a model, old or new; one at least.
+            clock: tells the time in seconds.
         """
+        self._clock = clock
         self._client = client
         self._rows = rows
         self._lock = threading.Lock()
@@ -81,7 +101,7 @@ class Asker:
         traceback: TracebackType | None,
     ) -> None:
         # After an error, or Ctrl-C, nobody is going to read what becomes of the last request.
-        self._ends = time.monotonic() + (_LAST_S if kind is None else 0.0)
+        self._ends = self._clock() + (_LAST_S if kind is None else 0.0)
         self._is_over.set()
         self._thread.join()
 
@@ -98,10 +118,10 @@ class Asker:
 
     def wait_for_answer(self, timeout_s: float) -> bool:
         """Whether a request that is made from now on is answered in time."""
-        end = time.monotonic() + timeout_s
+        end = self._clock() + timeout_s
         wanted = self._n_answers() + 2  # one is under way
         while self._n_answers() < wanted:
-            if time.monotonic() > end or not self._thread.is_alive():
+            if self._clock() > end or not self._thread.is_alive():
                 return False
             time.sleep(_PAUSE_S)
         return True
@@ -120,7 +140,7 @@ class Asker:
 
     def _ask(self, row: Mapping[str, Any]) -> None:
         """Asks until there is an answer, or nobody wants to know any more."""
-        while time.monotonic() < self._ends:
+        while self._clock() < self._ends:
             try:
                 got = self._client.predict(row, TRY_S)
             except (RequestTimeoutError, DeadlineExceededError, BusyError, TransportError):
@@ -137,11 +157,11 @@ class Asker:
                 return
         with self._lock:
             self._n_lost += 1
-            self._note_gap(time.monotonic())
+            self._note_gap(self._clock())
             self._last = ""
 
     def _count(self, who: str) -> None:
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             self._note_gap(now)
             self._answers[who] += 1

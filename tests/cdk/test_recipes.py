@@ -9,10 +9,12 @@ from consumer.settings import parse_settings, unknown_settings
 from container.configuration import Configuration, parse_configuration
 from container.settings import Settings
 from nucleus.recipe import parse_recipe
+from release.rollout import update
 from stacks.errors import OptionsError
 from stacks.recipes import (
     Stamped,
     check_size,
+    component_version,
     longest_failure_s,
     read_recipe,
     stamp_archive,
@@ -178,3 +180,11 @@ def test_file_that_is_no_recipe_is_refused(tmp_path: Path, content: str | None) 
         path.write_text(content)
     with pytest.raises(OptionsError, match=r"recipe\.yaml: got no recipe"):
         read_recipe(path)
+
+
+@pytest.mark.parametrize("recipe", [INFERENCE, CONSUMER], ids=["inference", "consumer"])
+def test_versions_follow_the_same_rule_as_those_of_a_rollout(recipe: dict[str, Any]) -> None:
+    """The app imports nothing of the project, so that the rule is written down twice."""
+    for version in (recipe["ComponentVersion"], "7.3.0"):
+        stamped = {**recipe, "ComponentVersion": version, "Content": "å"}
+        assert component_version(stamped) == update.component_version(stamped)

@@ -1,5 +1,6 @@
 """An update is deployed on a core device of this machine, and asked all the while."""
 
+import contextlib
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nucleus.deployments.history import History, Record, Result
+from nucleus.errors import DeviceError
 from nucleus.root import DeviceRoot
 from release.bus import connected
 from release.components import INFERENCE, PROCESS
@@ -66,6 +68,12 @@ def version_on(root: DeviceRoot) -> tuple[str | None, str]:
     return None, ""
 
 
+def _runs(root: DeviceRoot) -> bool:
+    with contextlib.suppress(DeviceError):  # it ended just after the deployment, which has a result
+        return version_on(root)[1] == "RUNNING"
+    return False
+
+
 def roll_out(  # noqa: PLR0913  (the keywords are settings with defaults)
     root: DeviceRoot,
     update: Update,
@@ -122,13 +130,14 @@ def roll_out(  # noqa: PLR0913  (the keywords are settings with defaults)
             asking(root, **(topics or {}), name="rollout") as client,
             Asker(client, rows) as asker,
         ):
-            if before is not None:
+            if _runs(root):
                 say("asking the version that runs")
                 asker.wait_for_answer(_ANSWER_S)
             answered_before = asker.traffic().last
             record = deploy()
-            say("asking what runs now")
-            asker.wait_for_answer(_ANSWER_S)
+            if _runs(root):
+                say("asking what runs now")
+                asker.wait_for_answer(_ANSWER_S)
     return Outcome(
         version=update.version,
         before=before,

@@ -86,12 +86,18 @@ def prepare_image(
         RecipeError: the recipe cannot be read.
     """
     from release.image import build_image
+    from release.image_docker import BuildError
     from release.image_facts import find_image
     from release.image_validate import check_bundle, extracted_bundle, validate_image
 
     if reference is None:
         options = () if network is None else ("--network", network)
-        reference = build_image(bundle, options=options).reference
+        try:
+            reference = build_image(bundle, options=options).reference
+        except BuildError as error:
+            for line in error.lines:
+                say(line)
+            raise
     image = find_image(reference)
     if validates:
         with (

@@ -406,6 +406,17 @@ class CoreDevice:
         deployment_id: str = response.deployment_id
         return deployment_id
 
+    def cancel_local_deployment(self, deployment_id: str) -> None:
+        """Ends a deployment that has not touched anything yet.
+
+        Raises:
+            OperationRefusedError: there is none, it has ended, or it stops and starts already.
+            NotPermittedError: the policy does not allow it.
+            TransportError: see `CoreDevice`.
+        """
+        request = model.CancelLocalDeploymentRequest(deployment_id=deployment_id)
+        self._call(f"deployment {deployment_id}", self._client.new_cancel_local_deployment, request)
+
     # --- operations -------------------------------------------------------------------------------
 
     def _send(self, place: str, make: Callable[[], Any], request: Any) -> Any:

@@ -18,6 +18,7 @@ from release.errors import CommandError
 
 _POLL_S = 0.05
 _REMIND_S = 5.0
+_CANCEL_S = 30.0
 
 _DOING = {
     Phase.QUEUED: "queued",
@@ -104,6 +105,21 @@ def deploy(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         took_s = (record.ended or record.created) - record.created
         print(f"deployment {deployment_id}: {record.result} after {took_s:.1f} s")
+    return 0
+
+
+def cancel(arguments: argparse.Namespace) -> int:
+    """Runs `edgexgb device cancel`; the exit code.
+
+    Raises:
+        CommandError: there is no such deployment, or it can no longer be cancelled.
+        DeviceError: no device runs there, or it has ended.
+    """
+    root = DeviceRoot(arguments.root)
+    with connected(root) as device:
+        device.cancel_local_deployment(arguments.deployment)
+    record = watch(root, arguments.deployment, _CANCEL_S, lambda _: None)
+    print(f"deployment {record.id}: {record.result}")
     return 0
 
 

@@ -20,7 +20,7 @@ from nucleus.errors import DeviceError
 from nucleus.personality import PERSONALITIES
 from nucleus.root import DeviceRoot
 from release.bus import connected, publish, subscribe
-from release.deploy import add_deploy, deploy, deployments
+from release.deploy import add_deploy, cancel, deploy, deployments
 from release.errors import CommandError
 from release.logs import log_lines
 
@@ -66,6 +66,8 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         added.add_argument("--iot-core", action="store_true", help="AWS IoT Core's topics")
     deploying = command("deploy", deploy, "change what a running device runs, and watch")
     add_deploy(deploying, whole)
+    cancelling = command("cancel", cancel, "cancel a deployment that has not touched anything yet")
+    cancelling.add_argument("deployment", help="its id, as in `device deployments`")
     history = command("deployments", deployments, "show the deployments of a device")
     history.add_argument("--json", action="store_true", help="print JSON")
     command("stop", _stop, "stop the components and the device")

@@ -108,7 +108,8 @@ def prepare_image(
             check_bundle(image, found, given)
             report = validate_image(image, inside, doors=("lambda",)).doors[0].report
         say(_check_passed(report, reference, f"{reference} as a Lambda"))
-    return Prepared(update=image_update(image.id), model=_model(bundle), rows=_rows(bundle))
+    update = image_update(image.id, image.layers)
+    return Prepared(update=update, model=_model(bundle), rows=_rows(bundle))
 
 
 def _check_passed(report: Report, place: str, target: str) -> str:

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -93,20 +93,23 @@ def bundle_update(bundle: Path) -> Update:
     return Update(version=version, recipe=_stamped(recipe, version), artifacts=parts)
 
 
-def image_update(image: str) -> Update:
+def image_update(image: str, layers: Sequence[str] = ()) -> Update:
     """The update to an image.
 
     Args:
-        image: its digest.
+        image: its digest, which the recipe names.
+        layers: their digests. The version follows from them where they are given: the image's own
+            digest is another one for each commit that it is built of, which stands in its labels.
 
     Raises:
         CommandError: it is none, or the recipe is none that we ship.
         RecipeError: the recipe cannot be read.
     """
+    content = hashlib.sha256("\n".join(layers).encode()).hexdigest()
+    place, text = image_recipe(f"sha256:{content}" if layers else image)
+    version = component_version(_parse(text, place))
     place, text = image_recipe(image)
-    recipe = _parse(text, place)
-    version = component_version(recipe)
-    return Update(version=version, recipe=_stamped(recipe, version))
+    return Update(version=version, recipe=_stamped(_parse(text, place), version))
 
 
 def component_version(recipe: Mapping[str, Any]) -> str:

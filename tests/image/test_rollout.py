@@ -67,8 +67,8 @@ def test_bundle_becomes_an_image_that_is_a_lambda_first_and_the_component_then(
     words = ("--root", running.root.path, "--network", "host")
     code, printed, errors = run(capsys, "rollout", better.directory, *words)
     assert code == 0, errors
-    image = find_image(tag).id
-    version = image_update(image).version
+    built = find_image(tag)
+    version = image_update(built.id, built.layers).version
     assert printed.startswith(
         f"accepted {INFERENCE} {version} ({TAG} 2.0.0): {Result.SUCCESSFUL} after "
     )
@@ -78,7 +78,7 @@ def test_bundle_becomes_an_image_that_is_a_lambda_first_and_the_component_then(
     gate = next(line for line in errors.splitlines() if line.startswith("gate, "))
     assert gate.startswith(f"gate, {tag} as a Lambda: ")
     assert gate.endswith(" passed")
-    assert image_of_the_container() == image
+    assert image_of_the_container() == built.id
     assert_golden(running, better)
 
     container = container_id()
@@ -92,7 +92,10 @@ def test_bundle_becomes_an_image_that_is_a_lambda_first_and_the_component_then(
     )
     assert code == 0, errors
     assert "gate, " not in errors
-    assert f"{INFERENCE}: {version} -> {image_update(wine.id).version}\n" in errors
+    assert (
+        f"{INFERENCE}: {version} -> {image_update(wine.id, find_image(wine.id).layers).version}\n"
+        in errors
+    )
     assert image_of_the_container() == wine.id
     assert_golden(running, multiclass)
     history = History(running.root.deployment_history).read()

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -114,6 +115,27 @@ def test_watch_ends_when_its_time_is_over_or_the_device_is(tmp_path: Path) -> No
             code, printed, _ = edgexgb("device", "deployments", "--root", again, "--json")
             [record] = json.loads(printed)
             assert record["result"] == "FAILED_ROLLBACK_COMPLETE"
+
+
+def test_deployment_that_waits_can_be_cancelled_and_one_at_work_cannot(tmp_path: Path) -> None:
+    """The first stops and starts components, the second waits for it; a third there is not."""
+    first = write_recipe(tmp_path, "A", run=SLEEP)
+    recipes = recipe(tmp_path / "recipes", "A", "1.1.0", startup=SLEEP)
+    with detached(tmp_path / "root", "--recipe", first) as root:
+        words = ("device", "deploy", "--root", root, "--recipe-dir", recipes, "--add", "A=1.1.0")
+        for _ in range(2):
+            assert edgexgb(*words, "--timeout", "1")[0] == 1
+        records = json.loads(edgexgb("device", "deployments", "--root", root, "--json")[1])
+        at_work, waiting = (it["id"] for it in records)
+        cancel = ("device", "cancel", "--root", root)
+        assert edgexgb(*cancel, waiting) == (0, f"deployment {waiting}: CANCELED\n", "")
+        for deployment_id in (waiting, at_work, str(uuid4())):
+            code, printed, errors = edgexgb(*cancel, deployment_id)
+            assert (code, printed) == (1, "")
+            place = f"the core device: deployment {deployment_id}"
+            assert errors.startswith(f"edgexgb device: error: {place}: got ")
+        records = json.loads(edgexgb("device", "deployments", "--root", root, "--json")[1])
+        assert [it["result"] for it in records] == [None, "CANCELED"]
 
 
 def test_removal_and_configuration_are_deployed(tmp_path: Path) -> None:

@@ -228,6 +228,16 @@ def test_update_of_an_image_holds_its_digest_and_no_archive(tmp_path: Path) -> N
     assert image_update(f"sha256:{'a2' * 32}").version != update.version
 
 
+def test_image_of_the_same_layers_has_the_same_version() -> None:
+    """Its own digest is another one for each commit that it was built of."""
+    layers = [f"sha256:{'b1' * 32}", f"sha256:{'b2' * 32}"]
+    update, other = image_update(IMAGE, layers), image_update(f"sha256:{'a2' * 32}", layers)
+    assert update.version == other.version
+    assert f" {IMAGE} component " in update.recipe
+    assert f" sha256:{'a2' * 32} component " in other.recipe
+    assert image_update(IMAGE, layers[:1]).version != update.version
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 

@@ -69,6 +69,8 @@ class Asker:
         rows: Sequence[Mapping[str, Any]],
         *,
         clock: Callable[[], float] = time.monotonic,
+        pause_s: float = _PAUSE_S,
+        on_answer: Callable[[str], object] = lambda _who: None,
     ) -> None:
         """Asks nothing before the block begins.
 
@@ -76,10 +78,14 @@ class Asker:
             client: whose end is the end of the asker, too.
             rows: of a model, old or new; one at least.
             clock: tells the time in seconds.
+            pause_s: between an answer and the next request.
+            on_answer: told at once who has answered, in the asker's thread.
         """
         self._clock = clock
         self._client = client
         self._rows = rows
+        self._pause_s = pause_s
+        self._on_answer = on_answer
         self._lock = threading.Lock()
         self._answers: Counter[str] = Counter()
         self._n_repeated = 0
@@ -136,7 +142,7 @@ class Asker:
             while not self._is_over.is_set():
                 self._ask(self._rows[number % len(self._rows)])
                 number += 1
-                self._is_over.wait(_PAUSE_S)
+                self._is_over.wait(self._pause_s)
 
     def _ask(self, row: Mapping[str, Any]) -> None:
         """Asks until there is an answer, or nobody wants to know any more."""
@@ -166,6 +172,7 @@ class Asker:
             self._note_gap(now)
             self._answers[who] += 1
             self._last, self._last_at = who, now
+        self._on_answer(who)
 
     def _note_gap(self, now: float) -> None:
         if self._last:

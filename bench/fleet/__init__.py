@@ -1,0 +1,1 @@
+"""A fleet on one machine: canaries first, and a bad model never gets to the others."""

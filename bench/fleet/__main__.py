@@ -63,8 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = describe_run("fleet")
     start = time.monotonic()
     try:
+        bundles = make_bundles(words.out / "bundles", is_new=not words.reuse_bundles)
         with _folder(words.root) as folder:
-            phases, checks = _run(folder, words.out, settings, screen)
+            phases, checks = _run(folder, bundles, settings, screen)
     except (BundleError, CommandError, DeviceError, OSError) as error:
         print(f"bench.fleet: error: {error}", file=sys.stderr)
         return 1
@@ -103,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(
-    folder: Path, out: Path, settings: Settings, screen: Screen
+    folder: Path, bundles: Bundles, settings: Settings, screen: Screen
 ) -> tuple[dict[str, Phase], list[Check]]:
     """The two updates, and what was expected of them.
 
@@ -113,7 +114,6 @@ def _run(
         DeviceError: a device has ended, or one of an earlier run still runs.
         OSError: a file cannot be written.
     """
-    bundles = make_bundles(out / "bundles")
     for word, bundle in (("runs", bundles.old), ("bad ", bundles.bad), ("good", bundles.good)):
         screen.say(f"{word}  {bundle}")
     plans = plan_devices(folder, settings.devices, settings.lite)
@@ -272,6 +272,11 @@ def _parser() -> argparse.ArgumentParser:
         default=ROOT / "build" / "fleet",
         metavar="DIRECTORY",
         help="where bundles, JSON and the picture go (default: build/fleet)",
+    )
+    parser.add_argument(
+        "--reuse-bundles",
+        action="store_true",
+        help="take those of an earlier run from there (default: they are trained anew)",
     )
     parser.add_argument(
         "--write-docs",

@@ -1,6 +1,7 @@
 """Three bundles of a real data set: the one that runs, a better one, and a sabotaged one."""
 
 import contextlib
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 from bench.models import ROOT
 from model.bundle import open_bundle
+from nucleus.process_tree import die_with_parent
 from release.errors import CommandError
 from release.sabotage import sabotage
 
@@ -56,34 +58,49 @@ class Bundles:
     good: FleetBundle
 
 
-def make_bundles(folder: Path) -> Bundles:
-    """Trains and packs; what is there already is replaced.
+def make_bundles(folder: Path, *, is_new: bool = True) -> Bundles:
+    """Trains and packs.
+
+    Args:
+        folder: of the bundles.
+        is_new: whether those are replaced that are there already; else they have to be.
 
     Raises:
         CommandError: that did not go well.
         BundleError: what was packed cannot be opened.
         OSError: a file cannot be written.
     """
-    old = _train(folder / "old", "1.0.0", _SMALL)
-    good = _train(folder / "good", "1.1.0", ())
-    bad = sabotage(good, folder / "bad", "1.2.0")
+    old, good, bad = folder / "old", folder / "good", folder / "bad"
+    if is_new:
+        # As processes: the libraries have threads, with which no device may be forked.
+        training = [
+            _start_training(old, "1.0.0", _SMALL),
+            _start_training(good, "1.1.0", ()),
+        ]
+        for process in training:
+            _finish_training(process)
+        sabotage(good, bad, "1.2.0")
     return Bundles(old=_describe(old), bad=_describe(bad), good=_describe(good))
 
 
-def _train(out: Path, version: str, options: tuple[str, ...]) -> Path:
-    """As a process: its libraries have threads, with which no device may be forked."""
+def _start_training(out: Path, version: str, options: tuple[str, ...]) -> "subprocess.Popen[str]":
     words = ("--dataset", _DATASET, "--name", _NAME, "--version", version, "--out", str(out))
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "release.cli", "train", "--quiet", *words, *options],
         cwd=ROOT,
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
+        preexec_fn=die_with_parent(os.getpid()),  # noqa: PLW1509  (no thread of ours)
     )
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+
+
+def _finish_training(process: "subprocess.Popen[str]") -> None:
+    with process:
+        _, errors = process.communicate()
+    if process.returncode != 0:
+        last = (errors.strip().splitlines() or ["no output"])[-1]
         raise CommandError(f"edgexgb train: got {last!r}, expected a bundle")
-    return out
 
 
 def _describe(path: Path) -> FleetBundle:

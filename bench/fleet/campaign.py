@@ -1,5 +1,6 @@
 """The canaries' job, then the fleet's; and what drives both with real time and a few threads."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -87,25 +88,25 @@ def drive(
     ended: SimpleQueue[Change] = SimpleQueue()
     n_running = 0
     known = dict(campaign.states)
+
+    def look(why: Mapping[str, str]) -> None:
+        changes = _changes(known, campaign.states, why)
+        known.update(campaign.states)
+        tell(changes)
+
     while not campaign.is_over:
-        why: dict[str, str] = {}
-        now_s = time.monotonic()
-        if n_running < at_once and (name := campaign.tell(now_s)) is not None:
+        if n_running < at_once and (name := campaign.tell(time.monotonic())) is not None:
             n_running += 1
             words = (update, name, ended)
             threading.Thread(target=_update, args=words, name=name, daemon=True).start()
-        for late in campaign.give_up(now_s):
-            why[late] = "its time is over"
-        try:
+        look({})
+        why = dict.fromkeys(campaign.give_up(time.monotonic()), "its time is over")
+        with contextlib.suppress(Empty):
             name, state, text = ended.get(timeout=_POLL_S)
-        except Empty:
-            pass
-        else:
             n_running -= 1
             if campaign.end(name, state):
                 why[name] = text
-        tell(_changes(known, campaign.states, why))
-        known = dict(campaign.states)
+        look(why)
 
 
 def _changes(

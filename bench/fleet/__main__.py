@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         facts = [
             f"{run['started']}, {seconds:.0f} s, commit {run['commit']}",
             f"{run['machine']['cpu']}, {run['machine']['cores']} cores, {run['machine']['kernel']}",
-            f"load of others before it: {run['machine']['load']:g} (of 1 minute)",
+            f"load before it, of others' work: {run['machine']['load']:g} (1 minute)",
             f"Python {run['python']}",
         ]
         write_document(

@@ -10,9 +10,9 @@ _TEXT = """\
 
 The last run, as `python -m bench.fleet --write-docs` wrote it; do not edit.
 
-It shows what canaries are for. {devices} core devices run on this machine, each a process of its
-own (`edgexgb device start`) with the inference component as a process below it, and each is asked
-for predictions all the time. Then two updates are rolled out:
+It shows what canaries are for. {devices} core devices run on this machine, {canaries} of them
+canaries; each is a process of its own (`edgexgb device start`) with the inference component as a
+process below it, and is asked for predictions all the time. Then two updates are rolled out:
 
 1. **A bad model.** A golden row of its bundle records what the model does not predict; checksums
    fit, so that only a replay finds out. The gate on the workstation would, and is left out here:
@@ -41,7 +41,8 @@ $ python -m bench.fleet{words}
 Bars are answers, by the model that gave them; white is a time of more than {gap_s:g} s without one;
 a frame is the deployment on that device. A device is asked again {pause_s:g} s after each answer,
 so that a gap is measured to about that, and to a try of 0.2 s; a request without an answer is asked
-again, and counts as lost only where it never is.
+again, and counts as lost only where it never is. An update's gap is the stop and the start of a
+process; here {at_once} may do so at a time, among {devices} that are asked, on the cores below.
 
 ## The run
 

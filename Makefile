@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check synth bench bench-quick lock clean
+.PHONY: help setup demo test check synth bench bench-quick fleet lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -73,6 +73,9 @@ bench: setup $(BENCH)/.ready ## measure beside the usual ways; writes docs/bench
 
 bench-quick: setup ## the same in three minutes, in less detail
 	@$(BIN)/python -m bench --plan quick
+
+fleet: setup ## a fleet on this machine: canaries, a bad model, a good one
+	@$(BIN)/python -m bench.fleet
 
 COMPILE = PYTHONPATH=$(VENV)/share/uv $(BIN)/python -m uv pip compile --quiet --universal \
   --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --upgrade

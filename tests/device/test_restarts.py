@@ -15,6 +15,7 @@ from model.golden import GoldenRow
 from release.components import CONSUMER, INFERENCE
 from tests.conftest import Packed, with_golden
 from tests.device.conftest import Begin
+from tests.device.held import HeldComponent
 from tests.device.running import RunningDevice
 from tests.device.traffic import Traffic
 from tests.device.waiting import wait_until
@@ -88,13 +89,14 @@ def test_a_component_that_somebody_terminates_is_started_again(begin: Begin) -> 
 
 
 def test_a_component_terminated_in_traffic_answers_all_that_it_has_received(
-    begin: Begin, mixed: Packed
+    begin: Begin, held: HeldComponent, mixed: Packed
 ) -> None:
     """A refusal tells how far it has read; all before that get a reply, and just one."""
     topic, n_requests = "edgexgb/results/burst", 400
     replies: SimpleQueue[bytes] = SimpleQueue()
-    device = begin(maxWaitingRequests=100)
+    device = begin(maxWaitingRequests=100, python=str(held.python))
     server = device.server()
+    held.hold()  # so that the queue fills, however slow the bus is
     requests = [
         encode_request(Request(id=i, event={"records": list(mixed.rows[:20])}, reply_to=topic))
         for i in range(n_requests)
@@ -107,6 +109,7 @@ def test_a_component_terminated_in_traffic_answers_all_that_it_has_received(
         while found[-1].status != 429:
             found.append(parse_reply(replies.get(timeout=30.0)))
         n_received = int(found[-1].id or 0)
+        held.let()
         server.terminate()
         psutil.wait_procs([server], 30.0)
         device.wait_state("RUNNING", not_pid=server.pid)

@@ -59,17 +59,25 @@ class BundleService:
         A refusal keeps its code, and gives up its details one by one, then its text.
         """
         response = json.loads(answer.payload)
-        error = response["body"].get("error")
+        is_text = isinstance(response["body"], str)  # that of an event of HTTP, which may come, too
+        body = json.loads(response["body"]) if is_text else response["body"]
+        error = body.get("error")
         if error is None:
             text = f"reply: got {len(answer.payload)} bytes, expected at most {max_bytes}"
             error = {"code": "too_many_rows", "message": text, "details": []}
-            response.update(statusCode=413, body={"error": error})
+            response["statusCode"] = 413
             answer = Answer(answer.topic, answer.payload, error["code"])
-        while len(payload := encode_response(response).encode()) > max_bytes and error["details"]:
+
+        def encode() -> bytes:
+            refusal = {"error": error}
+            response["body"] = encode_response(refusal) if is_text else refusal
+            return encode_response(response).encode()
+
+        while len(payload := encode()) > max_bytes and error["details"]:
             error["details"].pop()
         if len(payload) > max_bytes:
             error["message"] = "the text is longer than a message may be"
-            payload = encode_response(response).encode()
+            payload = encode()
         return Answer(answer.topic, payload, answer.kind)
 
 

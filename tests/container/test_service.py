@@ -105,6 +105,23 @@ def test_refusal_that_is_too_long_loses_details_then_its_text(service: BundleSer
     }
 
 
+@pytest.mark.parametrize(
+    "context", [{"elb": {}}, {"http": {}}, {"resourcePath": "/"}], ids=["alb", "http", "rest"]
+)
+def test_refusal_of_http_that_is_too_long_gives_up_its_details(
+    service: BundleService, context: dict[str, Any]
+) -> None:
+    """Anybody who may ask can send such an event; it must not be the component's end."""
+    body = json.dumps([{f"no-such-{i}-{'x' * 60}": 1 for i in range(40)}])
+    (answer,) = service.answer([json.dumps({"requestContext": context, "body": body}).encode()])
+    assert len(answer.payload) > 2500
+    cut = service.too_large(answer, 2500)
+    assert len(cut.payload) <= 2500
+    reply = json.loads(cut.payload)
+    assert reply["statusCode"] == 400
+    assert 0 < len(json.loads(reply["body"])["error"]["details"]) < 20
+
+
 def test_good_reply_that_is_too_long_becomes_an_error(service: BundleService) -> None:
     """The bus would close the connection over it."""
     payload = json.dumps({"id": 5, "statusCode": 200, "body": {"predictions": [0] * 500}}).encode()

@@ -205,7 +205,18 @@ def parse_manifest(content: bytes) -> Manifest:
     )
     top.finish()
     _check_consistency(manifest)
+    if rb"\ud" in content.lower():  # a cold start need not look for what is not there
+        _check_characters(document)
     return manifest
+
+
+def _check_characters(document: object) -> None:
+    """Refuses half a surrogate pair, which only an escape can write, and no file or terminal."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise _wrong("", f"half a character, {half!r}", "text that UTF-8 can hold") from error
 
 
 def _check_consistency(manifest: Manifest) -> None:

@@ -449,6 +449,23 @@ def test_file_name_that_no_folder_can_hold_is_refused(name: str) -> None:
     assert refusal(change) == f"manifest.json: files: got {name!r}, expected plain file names"
 
 
+@pytest.mark.parametrize("key", ["machine", "created", "objective"])
+def test_half_a_character_is_refused(key: str) -> None:
+    """What reads it could not write it: no file and no terminal takes it."""
+    assert refusal(lambda fields: fields.update({key: "a\ud83d"})) == (
+        r"manifest.json: got half a character, '\ud83d', expected text that UTF-8 can hold"
+    )
+
+
+def test_whole_character_that_was_escaped_is_taken() -> None:
+    """Two halves are one: it is how other writers of JSON put it."""
+    fields = document()
+    fields["machine"] = "\U0001f600"
+    content = json.dumps(fields).encode()
+    assert rb"\ud83d\ude00" in content
+    assert parse_manifest(content).machine == "\U0001f600"
+
+
 # --- mutations ------------------------------------------------------------------------------------
 
 CONTENT = encode_manifest(MANIFEST)

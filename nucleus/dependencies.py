@@ -136,7 +136,7 @@ def _check_requirement(requirement: str, place: str, personality: Personality) -
             raise RecipeError(place, repr(requirement), expected)
     try:
         NpmSpec(_tidy(requirement))
-    except ValueError as error:
+    except (ValueError, AttributeError) as error:  # the latter over `1. - 2`
         expected = "a requirement as npm writes them, such as '~1.0.0'"
         raise RecipeError(place, repr(requirement), expected) from error
 

@@ -283,8 +283,8 @@ def _parse_platform(section: Section) -> dict[str, str]:
         if (pattern := pattern_of(value)) is not None:
             try:
                 re.compile(pattern)
-            except re.error as error:
-                raise RecipeError(place, repr(value), f"a pattern ({error})") from error
+            except (re.error, OverflowError, RecursionError) as error:
+                raise RecipeError(place, describe(value), f"a pattern ({error})") from error
         found[key if section.exact_keys else key.lower()] = value
     return found
 

@@ -30,6 +30,9 @@ def describe(value: object) -> str:
 
 _MAX_SHOWN = 60
 
+MAX_LEVELS = 100
+"""Of a recipe: what reads it follows them by recursion. Real ones have ten."""
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -163,11 +166,24 @@ def parse_text(text: str, place: str, *, exact_keys: bool, only_text: bool) -> S
         where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         problem = (error.problem or "a mistake").removeprefix("but found ")
         raise RecipeError(place, f"{problem}{where}", "YAML") from error
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last over "\\Uffffffff"
         raise RecipeError(place, str(error).splitlines()[0], "JSON or YAML") from error
     if not isinstance(tree, dict):
         raise RecipeError(place, describe(tree), "an object")
+    if _is_deeper(tree, MAX_LEVELS):
+        raise RecipeError(place, f"more than {MAX_LEVELS} levels", "a recipe of a few")
     return Section(place, tree, exact_keys)
+
+
+def _is_deeper(tree: object, levels: int) -> bool:
+    """Whether there are more levels of objects and lists than so many."""
+    level = [tree]
+    for _ in range(levels):
+        inside = (it.values() if isinstance(it, dict) else it for it in level)
+        level = [it for items in inside for it in items if isinstance(it, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

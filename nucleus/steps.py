@@ -16,6 +16,7 @@ from nucleus.recipe_text import Section, describe
 STEPS = ("install", "run", "startup", "shutdown", "recover", "bootstrap", "uninstall")
 
 _SKIP = re.compile(r"!?\s*(exists|onpath) +(.+)")
+_WHOLE = re.compile("[0-9]{1,18}")
 _FIELDS = frozenset({"Script", "Timeout", "RequiresPrivilege", "Skipif", "Setenv"})
 
 
@@ -106,7 +107,7 @@ def _parse_timeout(section: Section) -> float | None:
     value = section.value("Timeout")
     if value is None:
         return None
-    if isinstance(value, str) and value.strip().isdecimal():
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
         value = int(value)  # as nucleus lite keeps it
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not math.isfinite(seconds := float(str(value))) or seconds <= 0:

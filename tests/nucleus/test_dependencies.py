@@ -155,6 +155,11 @@ def test_dependency_of_a_recipe_is_parsed(fields: str, dependency: Dependency) -
             "expected a requirement as npm writes them, such as '~1.0.0'",
         ),
         (
+            "{VersionRequirement: '1. - 2'}",
+            "r: ComponentDependencies.b.VersionRequirement: got '1. - 2', "
+            "expected a requirement as npm writes them, such as '~1.0.0'",
+        ),
+        (
             "{DependencyType: FIRM}",
             "r: ComponentDependencies.b.DependencyType: got 'FIRM', expected 'HARD' or 'SOFT'",
         ),

@@ -295,6 +295,15 @@ FORMS = "one of install, run, startup, shutdown, recover, bootstrap, uninstall"
             "expected a pattern (missing ), unterminated subpattern at position 0)",
         ),
         (
+            with_manifest(Platform={"os": "/a{1,99999999999}/"}),
+            "Manifests[0].Platform.os: got '/a{1,99999999999}/', "
+            "expected a pattern (the repetition number is too large)",
+        ),
+        (
+            with_manifest(Lifecycle={"run": {"Script": "x", "Timeout": "9" * 5000}}),
+            f"Manifests[0].Lifecycle.run.Timeout: got '{'9' * 60}…', expected a number of seconds",
+        ),
+        (
             with_manifest(Selections="all"),
             "Manifests[0].Selections: got 'all', expected a list of texts",
         ),
@@ -388,3 +397,9 @@ def test_image_is_accepted_and_said_not_to_be_pulled(caplog: pytest.LogCaptureFi
 def test_half_a_character_is_refused() -> None:
     """JSON can hold what no file can."""
     assert error_of("\ud800") == "r: got half a character, expected UTF-8"
+
+
+def test_pattern_of_too_many_groups_is_refused() -> None:
+    """Python reads them by recursion; how deep is its own affair."""
+    text = with_manifest(Platform={"os": "/" + "(" * 2000 + ")" * 2000 + "/"})
+    assert error_of(text).startswith("r: Manifests[0].Platform.os: got '/(((")

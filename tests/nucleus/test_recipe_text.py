@@ -36,6 +36,13 @@ def parse(text: str, *, exact_keys: bool = False, only_text: bool = False) -> Se
         ('{"a": 1', None),
         ("[" * 5000, "r.yaml: got too many levels, expected a recipe of a few"),
         ('{"a":' + "[" * 100_000, "r.yaml: got too many levels, expected a recipe of a few"),
+        (
+            '{"a":' * 101 + "1" + "}" * 101,
+            "r.yaml: got more than 100 levels, expected a recipe of a few",
+        ),
+        ("- " * 101 + "1", "r.yaml: got a list, expected an object"),
+        ("a:\n " + "- " * 100 + "1", "r.yaml: got more than 100 levels, expected a recipe of a few"),
+        ('a: "\\Uffffffff"', None),
     ],
 )
 def test_text_that_is_no_recipe_is_refused(text: str, error: str | None) -> None:
@@ -46,6 +53,12 @@ def test_text_that_is_no_recipe_is_refused(text: str, error: str | None) -> None
     assert "\n" not in str(caught.value)
     if error is not None:
         assert str(caught.value) == error
+
+
+def test_hundred_levels_are_taken() -> None:
+    """As many as what reads recipes is sure to follow."""
+    assert parse('{"a":' * 100 + "1" + "}" * 100).fields.keys() == {"a"}
+    assert parse("a:\n " + "- " * 99 + "1").fields.keys() == {"a"}
 
 
 @given(st.text(max_size=60))

@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check synth bench bench-quick fleet lock clean
+.PHONY: help setup demo test check audit synth bench bench-quick fleet lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -16,16 +16,17 @@ setup: $(READY) ## create .venv with everything, from the lock files
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-$(READY): requirements.lock emulator.lock old-xgboost.lock pyproject.toml setup.py \
+$(READY): requirements.lock emulator.lock old-xgboost.lock tests/fuzz/fuzz.lock pyproject.toml setup.py \
   $(wildcard model/*.c model/*.h)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
 	  "make: %s is Python %d.%d, expected 3.11 to 3.13; choose one with PYTHON=…" % (sys.executable, *v))'
 	@test -x $(BIN)/python || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing what requirements.lock pins (about a minute)"
 	@$(PIP) --require-hashes -r requirements.lock
-	@# Beside the environment: of the first only a binary is used, the second is for one test.
+	@# Beside the environment: of the first only a binary is used, the others are for one test each.
 	@$(PIP) --require-hashes --no-deps --upgrade --target $(VENV)/share/emulator -r emulator.lock
 	@$(PIP) --require-hashes --no-deps --upgrade --target $(VENV)/share/old-xgboost -r old-xgboost.lock
+	@$(PIP) --require-hashes --no-deps --upgrade --target $(VENV)/share/fuzz -r tests/fuzz/fuzz.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@$(BIN)/python -c 'import model._forest, model._rows' 2>/dev/null || \
 	  echo "no C compiler made the kernel, so XGBoost itself will serve (to try again: make -B setup)"
@@ -52,11 +53,26 @@ synth: $(CLOUD) ## what the CDK would deploy, without an account (BUNDLE=DIR REP
 test: setup $(CLOUD) ## run every test
 	@$(BIN)/python -m pytest
 
-check: setup $(CLOUD) ## format, lint, types, import arrows
+# What looks for secrets and for known vulnerabilities, beside the environment too.
+AUDIT := $(VENV)/share/audit
+
+$(AUDIT)/.ready: audit.lock | setup
+	@echo "installing what audit.lock pins"
+	@$(PIP) --require-hashes --no-deps --upgrade --target $(AUDIT) -r audit.lock
+	@touch $@
+
+check: setup $(CLOUD) $(AUDIT)/.ready ## format, lint, types, import arrows, secrets
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@PYTHONPATH=$(AUDIT) .ci/find-secrets $(BIN)/python
+
+# Everything that is pinned, for whatever machine; it fails, too, where no database is reached.
+audit: $(AUDIT)/.ready ## known vulnerabilities in what the lock files pin; needs the internet
+	@for lock in $(filter-out bench/%,$(wildcard *.lock */*.lock */*/*.lock)); do echo "$$lock"; \
+	  PYTHONPATH=$(AUDIT) $(BIN)/python -m pip_audit --strict --progress-spinner off --disable-pip \
+	    --require-hashes --vulnerability-service osv --requirement "$$lock" || exit 1; done
 
 BENCH := $(VENV)/share/bench
 
@@ -87,6 +103,8 @@ lock: setup ## resolve the lock files anew
 	@echo "xgboost-cpu>=3.2,<4" | $(COMPILE) --constraint requirements.lock --no-deps - -o container/xgboost.lock
 	@echo aws-sam-cli | $(COMPILE) --no-deps - -o emulator.lock
 	@echo "xgboost-cpu==2.1.4 ; sys_platform == 'linux'" | $(COMPILE) --no-deps - -o old-xgboost.lock
+	@$(COMPILE) --no-deps tests/fuzz/fuzz.in -o tests/fuzz/fuzz.lock
+	@$(COMPILE) audit.in -o audit.lock
 	@$(COMPILE) --constraint requirements.lock cdk-ml-iot/requirements.in -o cdk-ml-iot/requirements.lock
 	@$(COMPILE) --constraint requirements.lock --override bench/competitors.override \
 	  bench/competitors.in -o bench/competitors.lock

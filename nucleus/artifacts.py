@@ -16,6 +16,14 @@ from nucleus.interpolation import ComponentPaths
 from nucleus.recipe import Artifact, Manifest, Recipe
 from nucleus.root import DeviceRoot
 
+MAX_UNPACKED_BYTES = 4 * 1024**3
+"""Of all files of one zip file."""
+
+MAX_RATIO = 200
+"""Times the size of the zip file, where it unpacks to more than `FREE_BYTES`. Text comes to 20."""
+
+FREE_BYTES = 64 * 1024**2
+
 _log = logging.getLogger(__name__)
 
 
@@ -65,7 +73,7 @@ def check_artifacts(manifest: Manifest, files: Mapping[str, Path]) -> None:
     """Reads what is to be unpacked to its end, so that a deployment fails before it begins.
 
     Raises:
-        RecipeError: a file is no zip file, or one that cannot be read.
+        RecipeError: a file is no zip file, or one that cannot be read or must not be unpacked.
         OSError: a file cannot be read.
     """
     for i, artifact in enumerate(manifest.artifacts):
@@ -74,6 +82,7 @@ def check_artifacts(manifest: Manifest, files: Mapping[str, Path]) -> None:
         place, name = f"{manifest.place}.Artifacts[{i}].URI", artifact.file_name
         try:
             with zipfile.ZipFile(files[name]) as archive:
+                _check_size(archive, files[name], place)
                 broken = archive.testzip()
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
             raise RecipeError(place, f"{name!r} ({error})", "a zip file") from error
@@ -83,9 +92,21 @@ def check_artifacts(manifest: Manifest, files: Mapping[str, Path]) -> None:
 
 def _unpack(artifact: Artifact, kept: Path, unpacked: Path, place: str) -> None:
     file = kept / artifact.file_name
+    if not file.stem.strip("."):  # `...zip` would be unpacked beside the component's own directory
+        raise RecipeError(place, repr(file.name), "a zip file with a name")
     try:
         with zipfile.ZipFile(file) as archive:
+            _check_size(archive, file, place)
+            # It makes no links, and leaves `..` and leading slashes out of names.
             archive.extractall(unpacked / file.stem)
     # RuntimeError: it needs a password, or is packed by a method that Python does not have.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise RecipeError(place, f"{artifact.file_name!r} ({error})", "a zip file") from error
+
+
+def _check_size(archive: zipfile.ZipFile, file: Path, place: str) -> None:
+    """Refuses what would fill the disk; no more is ever unpacked than the archive itself says."""
+    n_bytes = sum(member.file_size for member in archive.infolist())
+    most = min(MAX_UNPACKED_BYTES, max(FREE_BYTES, MAX_RATIO * file.stat().st_size))
+    if n_bytes > most:
+        raise RecipeError(place, f"{file.name!r}, {n_bytes} bytes unpacked", f"at most {most}")

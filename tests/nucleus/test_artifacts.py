@@ -1,9 +1,11 @@
+import stat
+import struct
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from nucleus.artifacts import component_paths, local_files, place_artifacts
+from nucleus.artifacts import check_artifacts, component_paths, local_files, place_artifacts
 from nucleus.errors import RecipeError
 from nucleus.recipe import Artifact, Manifest, Recipe, parse_recipe
 from nucleus.root import DeviceRoot
@@ -142,3 +144,54 @@ def test_zip_with_a_password_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         place(tmp_path / "root", manifest(Artifact(uri=f"{S3}app.zip", unarchive=True)), file)
     assert "password required" in caught.value.observed
+
+
+def test_zip_file_that_unpacks_to_far_more_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """By the deployment's check, and by the device: a bomb of kilobytes would fill the disk."""
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        for i in range(65):
+            archive.writestr(f"{i}", bytes(1024**2))
+    found = manifest(Artifact(uri=f"{S3}bomb.zip", unarchive=True))
+    text = f"'bomb.zip', {65 * 1024**2} bytes unpacked, expected at most {64 * 1024**2}"
+    with pytest.raises(RecipeError, match=text):
+        check_artifacts(found, {"bomb.zip": bomb})
+    with pytest.raises(RecipeError, match=text):
+        place(tmp_path / "root", found, bomb)
+    assert list((tmp_path / "root").rglob("artifacts-unarchived/**/bomb")) == []
+
+
+def test_zip_file_that_lies_about_its_size_unpacks_to_no_more_than_it_says(tmp_path: Path) -> None:
+    """So that the check counts."""
+    liar = zip_file(tmp_path / "liar.zip", {"x": "y" * 5000})
+    content = liar.read_bytes()
+    size = struct.pack("<I", 5000)
+    assert content.count(size) == 4  # packed and unpacked, in either header
+    liar.write_bytes(content.replace(size, struct.pack("<I", 10)))
+    with pytest.raises(RecipeError, match=r"liar\.zip"):
+        place(tmp_path / "root", manifest(Artifact(uri=f"{S3}liar.zip", unarchive=True)), liar)
+    written = [it for it in (tmp_path / "root").rglob("liar/x") if it.stat().st_size > 10]
+    assert written == []
+
+
+def test_link_in_a_zip_file_is_no_link(tmp_path: Path) -> None:
+    """It would lead whatever is written after it out of the directory."""
+    path = tmp_path / "link.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        link = zipfile.ZipInfo("out")
+        link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, str(tmp_path))
+        archive.writestr("out2", "x")
+    _, unpacked = place(
+        tmp_path / "root", manifest(Artifact(uri=f"{S3}link.zip", unarchive=True)), path
+    )
+    assert (unpacked / "link" / "out").is_file()
+    assert not (unpacked / "link" / "out").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["...zip", "..zip"])
+def test_zip_file_of_dots_alone_is_refused(name: str, tmp_path: Path) -> None:
+    """Its stem would name a directory above its own."""
+    path = zip_file(tmp_path / name, {"x": "y"})
+    with pytest.raises(RecipeError, match="expected a zip file with a name"):
+        place(tmp_path / "root", manifest(Artifact(uri=S3 + name, unarchive=True)), path)

@@ -33,6 +33,12 @@ _ROOT_MODE = 0o755
 Source: aws-greengrass-nucleus, util/Permissions.java, `setRootPermission`.
 """
 
+_PRIVATE_MODE = 0o700
+"""Of logs, deployments and every component's configuration.
+
+Source: aws-greengrass-nucleus, util/Permissions.java, `setConfigPermission` and its like.
+"""
+
 _LOCK_S = 0.5
 """Whoever only looks whether a device runs holds the lock for an instant."""
 
@@ -105,12 +111,16 @@ class DeviceRoot:
     def make(self) -> None:
         """Makes the directory where it is missing; components, as whatever user, may look into it.
 
+        But for what concerns the device alone: a container sees the whole of it, beside the socket.
+
         Raises:
             OSError: it cannot be made.
         """
         if not self.path.exists():
             self.path.mkdir(parents=True, exist_ok=True)
             self.path.chmod(_ROOT_MODE)
+        for private in (self.configuration.parent, self.deployments, self.path / "logs"):
+            private.mkdir(mode=_PRIVATE_MODE, exist_ok=True)
 
     @contextlib.contextmanager
     def hold(self, facts: Mapping[str, object], status: Mapping[str, object]) -> Iterator[None]:

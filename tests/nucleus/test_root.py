@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nucleus.errors import DeviceError
-from nucleus.root import DeviceRoot
+from nucleus.root import DeviceRoot, write_json
 
 
 def test_held_root_says_who_holds_it(tmp_path: Path) -> None:
@@ -176,3 +176,16 @@ def test_directory_of_ones_own_may_be_entered_by_components(tmp_path: Path) -> N
         os.umask(before)
     modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("made", "found")]
     assert modes == [0o755, 0o700]
+
+
+def test_what_concerns_the_device_alone_is_closed_to_other_users(tmp_path: Path) -> None:
+    """A container runs as another user, and has the whole root mounted beside the socket."""
+    root = DeviceRoot(tmp_path / "root")
+    with root.hold({}, {"components": []}):
+        write_json(root.configuration, {"secret": 1})
+        modes = {
+            path.name: stat.S_IMODE(path.stat().st_mode)
+            for path in root.path.iterdir()
+            if path.is_dir()
+        }
+    assert modes == {"config": 0o700, "deployments": 0o700, "logs": 0o700}

@@ -48,13 +48,17 @@ def read_recipe(path: Path) -> Recipe:
     """The recipe in a file.
 
     Raises:
-        OptionsError: there is none.
+        OptionsError: there is none, or it has aliases.
     """
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+        has_alias = any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
+        recipe = yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         observed = f"no recipe ({' '.join(str(error).split())})"
         raise OptionsError(f"{path}: got {observed}, expected one") from error
+    if has_alias:  # a few lines of them are gigabytes, once they are written as JSON
+        raise OptionsError(f"{path}: got an alias, expected a recipe without any")
     if not isinstance(recipe, dict) or not isinstance(recipe.get("Manifests"), list):
         raise OptionsError(f"{path}: got no recipe, expected an object with Manifests")
     return recipe

@@ -188,3 +188,21 @@ def test_versions_follow_the_same_rule_as_those_of_a_rollout(recipe: dict[str, A
     for version in (recipe["ComponentVersion"], "7.3.0"):
         stamped = {**recipe, "ComponentVersion": version, "Content": "å"}
         assert component_version(stamped) == update.component_version(stamped)
+
+
+def test_recipe_that_would_grow_without_bounds_is_refused(tmp_path: Path) -> None:
+    """Nine lines of ten aliases each would be a thousand million words."""
+    lines = ["Manifests: []", "a0: &a0 word"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
+    path = tmp_path / "recipe.yaml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(OptionsError, match="got an alias, expected a recipe without any"):
+        read_recipe(path)
+
+
+def test_recipe_that_is_nested_too_deep_is_refused(tmp_path: Path) -> None:
+    """In words of ours."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text("Manifests: " + "[" * 5000)
+    with pytest.raises(OptionsError, match="got no recipe"):
+        read_recipe(path)

@@ -29,7 +29,9 @@ class ResultFile:
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             for result in results:
-                line = f"{json.dumps(result, ensure_ascii=False)}\n".encode()
+                # Half a character, which anybody's reply may hold, is written as JSON's own escape.
+                text = json.dumps(result, ensure_ascii=False)
+                line = f"{text}\n".encode(errors="backslashreplace")
                 if os.write(file, line) < len(line):
                     raise OSError(f"{self._path}: got room for a part of a line, expected more")
         finally:

@@ -34,3 +34,12 @@ def test_full_disk_is_an_error() -> None:
     """Linux has a device for that."""
     with pytest.raises(OSError, match=r"No space left on device"):
         ResultFile(Path("/dev/full")).append([{"row": 0}])
+
+
+def test_half_a_character_is_written_as_an_escape(tmp_path: Path) -> None:
+    """A label of a reply, which anybody may publish, may hold one; no line is lost over it."""
+    path = tmp_path / "results.jsonl"
+    ResultFile(path).append([{"prediction": "a\ud83d", "row": "\u2028\x1b[31m\n"}])
+    (line,) = path.read_bytes().removesuffix(b"\n").split(b"\n")
+    assert b"\x1b" not in line
+    assert json.loads(line) == {"prediction": "a\ud83d", "row": "\u2028\x1b[31m\n"}

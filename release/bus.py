@@ -12,6 +12,7 @@ from interface.errors import TransportError
 from nucleus.personality import PERSONALITIES
 from nucleus.root import DeviceRoot
 from release.errors import CommandError
+from release.terminal import printable
 
 if TYPE_CHECKING:
     from interface.greengrass import CoreDevice
@@ -106,6 +107,7 @@ def subscribe(arguments: argparse.Namespace) -> int:
             if isinstance(message, Exception):
                 raise message
             topic, payload = message
-            print(f"{topic}: {payload.decode(errors='backslashreplace')}", flush=True)
+            text = printable(payload.decode(errors="backslashreplace"))
+            print(f"{printable(topic)}: {text}", flush=True)
             left = None if left is None else left - 1
     return 0

@@ -32,6 +32,7 @@ from release.errors import CommandError
 from release.image import add_image
 from release.request import add_request, request
 from release.rollout.command import add_rollout, rollout
+from release.terminal import printable
 
 _TARGETS = "in-process, rie (the emulator), http://HOST:PORT, or lambda:NAME"
 
@@ -124,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _say(text: str) -> None:
-    print(" ".join(text.split()), file=sys.stderr)
+    print(printable(" ".join(text.split())), file=sys.stderr)
 
 
 # --- making bundles -------------------------------------------------------------------------------

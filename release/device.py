@@ -23,12 +23,14 @@ from release.bus import connected, publish, subscribe
 from release.deploy import add_deploy, cancel, deploy, deployments
 from release.errors import CommandError
 from release.logs import log_lines
+from release.terminal import printable
 
 if TYPE_CHECKING:
     from nucleus.device import Device
 
 DEFAULT_ROOT = Path("build") / "device"
 
+_BROKER = "EDGEXGB_BROKER"
 _START_S = 300.0  # a component may take two minutes to start, and try again
 _STOP_S = 120.0  # components stop one after the other where they depend on each other
 _REMIND_S = 5.0
@@ -145,7 +147,9 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--broker",
         metavar="URL",
-        help="attach an MQTT broker as IoT Core: mqtt[s]://[USER[:PASSWORD]@]HOST[:PORT]",
+        default=os.environ.get(_BROKER),
+        help="attach an MQTT broker as IoT Core: mqtt[s]://[USER[:PASSWORD]@]HOST[:PORT]; where it "
+        f"has a password, set the variable {_BROKER} instead, for everybody sees arguments",
     )
     parser.add_argument(
         "--fresh",
@@ -220,7 +224,7 @@ class _Screen:
         if self.is_gone:
             return
         try:
-            print(line, flush=True)
+            print(printable(line), flush=True)
         except OSError:
             self.is_gone = True
             self.stop.set()
@@ -390,5 +394,5 @@ def _restart(arguments: argparse.Namespace) -> int:
 def _logs(arguments: argparse.Namespace) -> int:
     root = DeviceRoot(arguments.root)
     for line in log_lines(root, arguments.component, arguments.lines, follow=arguments.follow):
-        print(line, flush=arguments.follow)
+        print(printable(line), flush=arguments.follow)
     return 0

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from model.bundle import Bundle
 from model.golden import GoldenRow
 from model.manifest import Feature, dotted
 from release.components import INFERENCE
+from release.terminal import shown
 from release.validate import Report
 
 _COLOURS = {"RUNNING": "green", "FINISHED": "green", "ERRORED": "red", "BROKEN": "red"}
@@ -43,9 +43,9 @@ def show_bundle(bundle: Bundle, console: Console) -> None:
     table.add_column(overflow="fold")
     table.show_header = False
     for name, value in facts.items():
-        table.add_row(name, escape(value))
+        table.add_row(name, shown(value))
     for name, measured in manifest.metrics.items():
-        table.add_row(name.replace("_", " "), f"{measured:.4g}")
+        table.add_row(shown(name.replace("_", " ")), f"{measured:.4g}")
     console.print(table)
     console.print()
     console.print(_feature_table(manifest.features))
@@ -66,7 +66,7 @@ def _feature_table(features: Sequence[Feature]) -> Table:
             seen = f"{feature.minimum:g} … {feature.maximum:g}"
         bars = sparkline(feature.histogram.counts)
         missing = f"{feature.missing_rate:.0%}" if feature.missing_rate else ""
-        table.add_row(escape(feature.name), feature.kind, escape(seen), missing, bars)
+        table.add_row(shown(feature.name), feature.kind, shown(seen), missing, bars)
     return table
 
 
@@ -92,8 +92,8 @@ def show_device(status: Mapping[str, Any], console: Console) -> None:
         state = component["state"]
         colour = _COLOURS.get(state, "yellow")
         table.add_row(
-            escape(component["name"]),
-            escape(component["version"]),
+            shown(component["name"]),
+            shown(component["version"]),
             f"[{colour}]{state}[/{colour}]",
             _duration(time.time() - component["since"]),
             str(component["errors"]),
@@ -103,7 +103,7 @@ def show_device(status: Mapping[str, Any], console: Console) -> None:
     for component in status["components"]:
         if component["last_error"]:
             text = f"{component['name']}: {component['last_error']}"
-            console.print(f"[red]error[/red] {escape(text)}", soft_wrap=True)
+            console.print(f"[red]error[/red] {shown(text)}", soft_wrap=True)
     if any(component["name"] == INFERENCE for component in status["components"]):
         _show_health(status["health"], console)
 
@@ -127,10 +127,10 @@ def _show_health(health: Mapping[str, Any] | None, console: Console) -> None:
         facts.append(f"p50 {health['p50_ms']:.3g} ms, p99 {health['p99_ms']:.3g} ms")
     if health["resident_bytes"] is not None:
         facts.append(f"{health['resident_bytes'] / 1e6:.0f} MB")
-    console.print(f"{INFERENCE}: {escape(', '.join(facts))}", soft_wrap=True)
+    console.print(f"{INFERENCE}: {shown(', '.join(facts))}", soft_wrap=True)
     if (error := health["last_error"]) is not None:
         text = f"{INFERENCE}: {error['code']} at {error['when']}: {error['message']}"
-        console.print(f"[yellow]last error[/yellow] {escape(text)}", soft_wrap=True)
+        console.print(f"[yellow]last error[/yellow] {shown(text)}", soft_wrap=True)
 
 
 def _duration(seconds: float) -> str:
@@ -150,14 +150,14 @@ def show_predictions(
     model = body["model"]
     actual = [row.actual for row in golden] if golden else []
     has_actual = any(value is not None for value in actual)
-    table = Table(title=f"{model['name']} {model['version']}", title_justify="left")
+    table = Table(title=shown(f"{model['name']} {model['version']}"), title_justify="left")
     table.add_column("row", justify="right")
     table.add_column("prediction")
     if has_actual:
         table.add_column("true")
     labels = body.get("labels", [])
     for label in labels:
-        table.add_column(escape(f"p({label})"), justify="right")
+        table.add_column(shown(f"p({label})"), justify="right")
     if "topK" in body:
         table.add_column("likeliest")
     for i, prediction in enumerate(body["predictions"]):
@@ -170,13 +170,13 @@ def show_predictions(
             cells += [f"{value:.4f}" for value in body["probabilities"][i]]
         if "topK" in body:
             likeliest = (f"{x['label']} {x['probability']:.4f}" for x in body["topK"][i])
-            cells.append(escape(", ".join(likeliest)))
+            cells.append(shown(", ".join(likeliest)))
         table.add_row(*cells)
     console.print(table)
 
 
 def _number(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else escape(str(value))
+    return f"{value:.6g}" if isinstance(value, float) else shown(str(value))
 
 
 def show_report(report: Report, console: Console) -> None:
@@ -193,7 +193,7 @@ def show_report(report: Report, console: Console) -> None:
     console.print(table)
     for group in report.groups:
         for failure in group.failures:
-            console.print(f"[red]differs[/red] {group.name}, {escape(failure)}", soft_wrap=True)
+            console.print(f"[red]differs[/red] {group.name}, {shown(failure)}", soft_wrap=True)
     equality = "to the last bit" if report.exact else "within 1e-6 (another architecture)"
     console.print(f"equality: {equality}")
     init = "" if report.init_ms is None else f" (init {report.init_ms:.0f} ms)"

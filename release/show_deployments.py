@@ -4,10 +4,10 @@ import time
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from nucleus.deployments.history import Record, Result
+from release.terminal import shown
 
 
 def show_deployments(records: Sequence[Record], console: Console) -> None:
@@ -27,7 +27,7 @@ def show_deployments(records: Sequence[Record], console: Console) -> None:
         table.add_row(
             str(record.number),
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created)),
-            escape(changes_of(record)),
+            shown(changes_of(record)),
             f"[{colour if record.result else 'yellow'}]{state}[/]",
             "" if record.ended is None else f"{record.ended - record.created:.1f} s",
         )
@@ -35,7 +35,7 @@ def show_deployments(records: Sequence[Record], console: Console) -> None:
     for record in records:
         if record.message:
             text = f"{record.number} ({record.id}): {record.message}"
-            console.print(escape(text), soft_wrap=True, highlight=False)
+            console.print(shown(text), soft_wrap=True, highlight=False)
 
 
 def changes_of(record: Record) -> str:

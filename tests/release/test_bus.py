@@ -58,7 +58,7 @@ def test_messages_are_published_and_printed(
         "news/1: grüß dich",
         "news/2: from a file",
         "news/3: from stdin",
-        "news/4: \\xff\x00",
+        r"news/4: \xff\x00",
     ]
 
 

@@ -411,3 +411,15 @@ def test_each_action_has_help(action: str, capsys: Captured) -> None:
     assert code == 0
     assert "--root DIRECTORY" in printed
     assert "--no-detach" not in printed
+
+
+def test_broker_comes_from_the_environment_too(
+    mixed: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password in an argument would be in every process listing; and none is in the error."""
+    monkeypatch.setenv("EDGEXGB_BROKER", "http://me:swordfish@host")
+    code, printed, errors = edgexgb("device", "start", mixed.directory, "--root", tmp_path)
+    assert (code, printed) == (1, "")
+    text = "edgexgb device: error: broker: got http://host, expected mqtt:// or mqtts://"
+    assert errors.startswith(text)
+    assert "swordfish" not in errors

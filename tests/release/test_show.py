@@ -1,12 +1,14 @@
 import io
 import time
 from collections.abc import Mapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
 
-from release.show import show_device, show_predictions, sparkline
+from model.bundle import Bundle
+from release.show import show_bundle, show_device, show_predictions, sparkline
 from tests.conftest import Packed
 
 
@@ -182,3 +184,34 @@ def test_inference_component_without_an_answer_is_said_to_have_none() -> None:
     text = device_printed(component(name="edgexgb.Inference"))
     assert text.splitlines()[-1] == "edgexgb.Inference: no answer"
     assert "answer" not in device_printed(component())
+
+
+HOSTILE = "\x1b]0;x\x07[/red]\n\u202e"
+
+
+def test_text_of_others_steers_no_terminal() -> None:
+    """Neither names and labels of a reply nor those of a bundle."""
+    text = printed(
+        {
+            "model": {"name": HOSTILE, "version": HOSTILE},
+            "predictions": [HOSTILE],
+            "labels": [HOSTILE],
+            "probabilities": [[0.75]],
+        }
+    )
+    assert not {"\x1b", "\x07", "\u202e"} & set(text)
+    assert text.count(r"\x1b]0;x\x07") >= 2
+
+
+def test_bundle_of_hostile_names_is_shown(multiclass: Packed) -> None:
+    """Metrics, too, whose names nothing checks."""
+    manifest = multiclass.manifest
+    feature = manifest.features[0]._replace(name=HOSTILE)
+    hostile = manifest._replace(
+        metrics={HOSTILE: 1.0}, labels=(HOSTILE, "b"), machine=HOSTILE, features=(feature,)
+    )
+    console = Console(file=io.StringIO(), width=200)
+    bundle = SimpleNamespace(manifest=hostile, digest="0" * 64, golden=())
+    show_bundle(cast("Bundle", bundle), console)
+    assert isinstance(console.file, io.StringIO)
+    assert not {"\x1b", "\x07", "\u202e"} & set(console.file.getvalue())

@@ -41,7 +41,10 @@ def parse(text: str, *, exact_keys: bool = False, only_text: bool = False) -> Se
             "r.yaml: got more than 100 levels, expected a recipe of a few",
         ),
         ("- " * 101 + "1", "r.yaml: got a list, expected an object"),
-        ("a:\n " + "- " * 100 + "1", "r.yaml: got more than 100 levels, expected a recipe of a few"),
+        (
+            "a:\n " + "- " * 100 + "1",
+            "r.yaml: got more than 100 levels, expected a recipe of a few",
+        ),
         ('a: "\\Uffffffff"', None),
     ],
 )

@@ -20,6 +20,10 @@ from nucleus.recipe_text import Section
 PROVIDED_PREFIX = "aws.greengrass."
 """Components of AWS itself, such as the nucleus or the token exchange service: never run here."""
 
+MAX_REQUIREMENT = 256
+"""Characters of a version requirement; real ones have twenty."""
+
+_OPERATOR = re.compile(r"(?<![<>=~^])([<>=~^]+)\s+")
 _LITE_REQUIREMENT = re.compile(r"(?:[<>]=?|=)?\s*v?\d[0-9A-Za-z.+-]*")
 
 _log = logging.getLogger(__name__)
@@ -129,6 +133,9 @@ def _present(recipe: Component, by_name: Mapping[str, Component]) -> list[str]:
 
 
 def _check_requirement(requirement: str, place: str, personality: Personality) -> None:
+    if len(requirement) > MAX_REQUIREMENT:
+        observed = f"text of {len(requirement)} characters"
+        raise RecipeError(place, observed, f"at most {MAX_REQUIREMENT}")
     if personality.name == "lite":
         parts = _tidy(requirement).split()
         if not parts or not all(_LITE_REQUIREMENT.fullmatch(part) for part in parts):
@@ -143,4 +150,4 @@ def _check_requirement(requirement: str, place: str, personality: Personality) -
 
 def _tidy(requirement: str) -> str:
     """The requirement in the form that `NpmSpec` takes; npm allows a space after an operator."""
-    return re.sub(r"([<>=~^]+)\s+", r"\1", requirement.strip())
+    return _OPERATOR.sub(r"\1", requirement.strip())

@@ -248,9 +248,10 @@ def _parse_manifests(root: Section) -> tuple[Manifest, ...]:
         section.warn_of_others(_MANIFEST_FIELDS)
         own = section.section("Lifecycle")
         if not own.fields:
-            own = Section(
-                common.place, select_steps(common.fields, keywords, keys), common.exact_keys
-            )
+            selected = select_steps(common.fields, keywords, keys)
+            if not isinstance(selected, dict):
+                raise RecipeError(f"{common.place}, selected", describe(selected), "an object")
+            own = Section(common.place, selected, common.exact_keys)
         lifecycle, setenv = parse_lifecycle(own)
         found.append(
             Manifest(

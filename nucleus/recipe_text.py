@@ -177,7 +177,7 @@ def parse_text(text: str, place: str, *, exact_keys: bool, only_text: bool) -> S
 
 def _is_deeper(tree: object, levels: int) -> bool:
     """Whether there are more levels of objects and lists than so many."""
-    level = [tree]
+    level: list[Any] = [tree]
     for _ in range(levels):
         inside = (it.values() if isinstance(it, dict) else it for it in level)
         level = [it for items in inside for it in items if isinstance(it, dict | list)]

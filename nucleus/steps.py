@@ -15,7 +15,7 @@ from nucleus.recipe_text import Section, describe
 
 STEPS = ("install", "run", "startup", "shutdown", "recover", "bootstrap", "uninstall")
 
-_SKIP = re.compile(r"!?\s*(exists|onpath) +(.+)")
+_SKIP = re.compile(r"!?\s*(exists|onpath) +(\S.*)")
 _WHOLE = re.compile("[0-9]{1,18}")
 _FIELDS = frozenset({"Script", "Timeout", "RequiresPrivilege", "Skipif", "Setenv"})
 

@@ -160,6 +160,11 @@ def test_dependency_of_a_recipe_is_parsed(fields: str, dependency: Dependency) -
             "expected a requirement as npm writes them, such as '~1.0.0'",
         ),
         (
+            f"{{VersionRequirement: '{'<' * 257}'}}",
+            "r: ComponentDependencies.b.VersionRequirement: got text of 257 characters, "
+            "expected at most 256",
+        ),
+        (
             "{DependencyType: FIRM}",
             "r: ComponentDependencies.b.DependencyType: got 'FIRM', expected 'HARD' or 'SOFT'",
         ),

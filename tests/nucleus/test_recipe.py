@@ -403,3 +403,10 @@ def test_pattern_of_too_many_groups_is_refused() -> None:
     """Python reads them by recursion; how deep is its own affair."""
     text = with_manifest(Platform={"os": "/" + "(" * 2000 + ")" * 2000 + "/"})
     assert error_of(text).startswith("r: Manifests[0].Platform.os: got '/(((")
+
+
+@pytest.mark.parametrize(("value", "words"), [("x", "'x'"), (["x"], "a list")])
+def test_selection_that_is_no_lifecycle_is_refused(value: object, words: str) -> None:
+    """Each selection of the recipe's own lifecycle is steps by name."""
+    text = recipe_text(Manifests=[{}], Lifecycle={"all": value})
+    assert error_of(text) == f"r: Lifecycle, selected: got {words}, expected an object"

@@ -1,0 +1,139 @@
+"""Faults on purpose, under full load: `make faults`, and `make soak` for an hour.
+
+python -m bench.faults                              two minutes of each nucleus
+python -m bench.faults --seconds 600 --write-docs   ten minutes of each, and docs/reliability.md
+python -m bench.faults --soak                       half an hour of each, with longer pauses
+python -m bench.faults --seed 7 --personality lite --only 'disk full' 'deployment'
+python -m bench.faults --schedule build/faults/schedule-classic-7.json
+
+Each run keeps its schedule: a seed that fails is printed, and comes again with `--seed`, or with
+the schedule's file. Exit codes: 0; 1 where something was lost, wrong or not bounded; 2 where the
+bench itself failed; 130 when interrupted.
+"""
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench.faults.catalogue import FAULTS, lasting_s
+from bench.faults.picture import draw
+from bench.faults.report import print_runs, to_json, write_docs
+from bench.faults.rig import RigError
+from bench.faults.run import Run, carry_out
+from bench.faults.schedule import Entry, draw_schedule, read_schedule, write_schedule
+from bench.machine import describe_run
+from bench.models import ROOT
+from nucleus.personality import PERSONALITIES
+
+_SOAK_S = 1800.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; the exit code."""
+    words = _parser().parse_args(arguments)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
+    path: Path = words.source or words.out / "faults.json"
+    if words.source is None:
+        found = describe_run("faults") | {"runs": []}
+        try:
+            for personality, seed, entries in _plan(words):
+                found["runs"].append(_carry_out(personality, seed, entries, words, console))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(found, indent=1))
+        except RigError as error:
+            console.print(f"the bench failed: {error}", markup=False)
+            return 2
+    else:
+        found = json.loads(path.read_bytes())
+    print_runs(console, found)
+    picture = draw(found["runs"], path.with_suffix(".png"))
+    console.print(f"{picture}\n{path}", soft_wrap=True)
+    if words.docs is not None:
+        write_docs(words.docs, found, picture)
+        console.print(words.docs, soft_wrap=True)
+    return 1 if any(run["violations"] for run in found["runs"]) else 0
+
+
+def _plan(words: argparse.Namespace) -> list[tuple[str, int, list[Entry]]]:
+    if words.schedule is not None:
+        seed, personality, entries = read_schedule(words.schedule)
+        return [(personality, seed, entries)]
+    seed = words.seed if words.seed is not None else random.SystemRandom().randrange(10**6)
+    chosen = list(PERSONALITIES) if words.personality == "both" else [words.personality]
+    lasting = lasting_s(words.only, soaks=words.soak)
+    return [(name, seed, draw_schedule(seed, _seconds(words), lasting)) for name in chosen]
+
+
+def _seconds(words: argparse.Namespace) -> float:
+    default = _SOAK_S if words.soak else 120.0
+    return default if words.seconds is None else float(words.seconds)
+
+
+def _carry_out(
+    personality: str, seed: int, entries: list[Entry], words: argparse.Namespace, console: Console
+) -> dict[str, Any]:
+    kept = words.out / f"schedule-{personality}-{seed}.json"
+    write_schedule(kept, seed, personality, entries)
+    seconds = sum(it.calm_s + it.lasts_s for it in entries) if words.schedule else _seconds(words)
+    console.print(f"{personality}, seed {seed}, {seconds:.0f} s of faults ({kept})", soft_wrap=True)
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
+
+    run: Run = carry_out(
+        personality, seed, entries, 10 * seconds if words.schedule else seconds, say
+    )
+    for violation in run.violations:
+        say(f"VIOLATION {violation.kind} ({violation.fault or 'calm'}): {violation.text}")
+    if run.violations:
+        say(f"it failed; again: python -m bench.faults --schedule {kept}")
+    return to_json(run)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--personality", choices=["both", *PERSONALITIES], default="both", help="default: both"
+    )
+    parser.add_argument("--seconds", type=float, help="of each personality (default: 120)")
+    parser.add_argument("--soak", action="store_true", help="half an hour of each, and 60 s pauses")
+    parser.add_argument("--seed", type=int, help="of the schedule (default: another each time)")
+    parser.add_argument("--schedule", type=Path, metavar="FILE", help="the same as that run")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=list(FAULTS),
+        default=[],
+        metavar="FAULT",
+        help=", ".join(FAULTS),
+    )
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "build" / "faults", help="default: build/faults"
+    )
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="FILE", help="show a run that was kept"
+    )
+    parser.add_argument(
+        "--write-docs",
+        dest="docs",
+        type=Path,
+        nargs="?",
+        const=ROOT / "docs" / "reliability.md",
+        metavar="FILE",
+        help="write the run as Markdown, with a picture beside it (default: docs/reliability.md)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

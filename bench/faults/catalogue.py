@@ -1,0 +1,78 @@
+"""All faults, by name."""
+
+from collections.abc import Iterable
+
+from bench.faults.changes import Nonsense, Reconfigured, RolledOut
+from bench.faults.fault import Fault
+from bench.faults.processes import (
+    AskerKilled,
+    AskerPaused,
+    ComponentKilled,
+    ComponentPaused,
+    DeviceKilled,
+    DevicePaused,
+    DevicePausedLong,
+    MemoryRefused,
+)
+from bench.faults.surroundings import (
+    ClockAhead,
+    ClockBehind,
+    DiskFull,
+    FloodOfMany,
+    FloodOfOne,
+    Junk,
+    Oversized,
+    SlowReader,
+)
+from bench.faults.wire import (
+    CutFrame,
+    DoubledEvents,
+    RefusedToken,
+    ShortFrame,
+    SilentDeafness,
+    StalledFrames,
+    SwappedEvents,
+    TrickledFrames,
+)
+
+_OFTEN: tuple[type[Fault], ...] = (
+    CutFrame,
+    ShortFrame,
+    TrickledFrames,
+    StalledFrames,
+    DoubledEvents,
+    SwappedEvents,
+    SilentDeafness,
+    RefusedToken,
+    DeviceKilled,
+    DevicePaused,
+    ComponentKilled,
+    ComponentPaused,
+    AskerKilled,
+    AskerPaused,
+    MemoryRefused,
+    DiskFull,
+    ClockAhead,
+    ClockBehind,
+    SlowReader,
+    FloodOfOne,
+    FloodOfMany,
+    Junk,
+    Oversized,
+    Reconfigured,
+    Nonsense,
+    RolledOut,
+)
+_SOAKING: tuple[type[Fault], ...] = (DevicePausedLong,)
+
+FAULTS: dict[str, type[Fault]] = {kind.name: kind for kind in (*_OFTEN, *_SOAKING)}
+
+
+def lasting_s(names: Iterable[str] = (), *, soaks: bool = False) -> dict[str, tuple[float, float]]:
+    """How long each of the faults lasts; of all, those of a soak only there.
+
+    Raises:
+        KeyError: there is no fault of a name.
+    """
+    wanted = list(names) or [it.name for it in (*_OFTEN, *(_SOAKING if soaks else ()))]
+    return {name: FAULTS[name].lasts_s for name in wanted}

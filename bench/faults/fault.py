@@ -1,0 +1,44 @@
+"""What a fault is."""
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+from bench.faults.ledger import PASSING
+from bench.faults.rig import Rig
+
+NOTHING: frozenset[str] = frozenset()
+"""No request may end in an error."""
+
+
+class Fault(ABC):
+    """One fault; made for one injection.
+
+    Attributes:
+        name: in schedules and tables.
+        lasts_s: from injection to healing, at least and at most; 0 where it is over at once.
+        allowed: codes of errors in which requests may end meanwhile; others must not be.
+        mixes: whether replies may come twice or out of order meanwhile.
+        holds_callers: whether it stops those who ask, so that their calls come back late.
+        expected: what is to happen, in words.
+    """
+
+    name: ClassVar[str]
+    lasts_s: ClassVar[tuple[float, float]] = (0.0, 0.0)
+    allowed: ClassVar[frozenset[str]] = PASSING
+    allowed_on: ClassVar[Mapping[str, frozenset[str]]] = {}
+    mixes: ClassVar[bool] = False
+    holds_callers: ClassVar[bool] = False
+    expected: ClassVar[str] = ""
+
+    def __init__(self, draw: random.Random) -> None:
+        """Takes the dice, which decide what is left open."""
+        self.draw = draw
+
+    @abstractmethod
+    def inject(self, rig: Rig) -> str:
+        """Does it; what was done to whom, in a few words."""
+
+    def heal(self, rig: Rig) -> None:
+        """Takes it away again."""

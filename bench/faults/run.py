@@ -1,0 +1,160 @@
+"""A run: a rig under load, and a schedule of faults that is worked off on it."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from bench.faults.catalogue import FAULTS
+from bench.faults.fault import Fault
+from bench.faults.ledger import Ledger, Violation, Window
+from bench.faults.resources import Holding, Sampler, hold, judge_holdings
+from bench.faults.rig import TIMEOUT_S, Rig
+from bench.faults.schedule import Entry
+
+RECOVERY_S = 60.0
+"""Within which everybody must have answers again."""
+
+_WARM_S = 3.0
+_CALM_S = 6.0
+_POLL_S = 0.005
+_HAND_S = 2.0
+"""How long somebody needs to see that a component is BROKEN, and to restart it."""
+
+Say = Callable[[str], object]
+
+
+@dataclass(slots=True)
+class Run:
+    """What a run came to; times are in seconds of this machine's monotonic clock."""
+
+    personality: str
+    seed: int
+    disk: str
+    began_s: float = 0.0
+    ended_s: float = 0.0
+    windows: list[Window] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
+    totals: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
+    per_second: dict[int, int] = field(default_factory=dict)
+    holdings: list[Holding] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
+
+
+def carry_out(
+    personality: str, seed: int, entries: Sequence[Entry], seconds: float, say: Say
+) -> Run:
+    """Works a schedule off, for so many seconds at most; the last fault is recovered from.
+
+    Raises:
+        RigError: the bench itself does not work.
+    """
+    ledger = Ledger()
+    with Rig(personality, seed, ledger) as rig:
+        run = Run(personality, seed, rig.disk)
+        _warm_up(rig)
+        run.began_s = time.monotonic()
+        with Sampler(rig) as sampler:
+            for number, entry in enumerate(entries, 1):
+                if time.monotonic() - run.began_s > seconds:
+                    break
+                _keep_watch(rig, entry.calm_s)
+                window = _suffer(rig, entry)
+                say(f"{time.monotonic() - run.began_s:6.1f} s {number:3} {_told(window)}")
+                for violation in ledger.verdict(time.monotonic(), is_over=False):
+                    if violation.at_s >= window.began_s - entry.calm_s:
+                        say(f"  VIOLATION {violation.kind}: {violation.text}")
+            _keep_watch(rig, _CALM_S)
+        run.ended_s = time.monotonic()
+        run.holdings = hold(sampler.samples, min(60.0, (run.ended_s - run.began_s) / 3))
+    _close(run, ledger)
+    return run
+
+
+def _close(run: Run, ledger: Ledger) -> None:
+    run.windows = ledger.windows
+    run.lost = [ledger.lost_in(window) for window in ledger.windows]
+    run.totals, run.notes = dict(ledger.totals), dict(ledger.notes)
+    run.per_second = dict(ledger.per_second)
+    run.violations = ledger.verdict(run.ended_s, is_over=True)
+    run.violations += judge_holdings(run.holdings, run.ended_s)
+
+
+def _warm_up(rig: Rig) -> None:
+    """Waits until everybody has answers."""
+    began_s = time.monotonic()
+    for asker in rig.askers:
+        rig.wait(
+            lambda: rig.ledger.answered_since(asker.name, began_s, began_s),  # noqa: B023
+            f"answers for {asker.name}",
+        )
+    _keep_watch(rig, _WARM_S)
+
+
+def _keep_watch(rig: Rig, seconds: float) -> None:
+    """Calm; a component that the nucleus has given up would be nobody's fault then."""
+    time.sleep(seconds)
+    if rig.component().get("state") == "BROKEN":
+        rig.ledger.violate("broken in calm", time.monotonic(), str(rig.component()))
+
+
+def _suffer(rig: Rig, entry: Entry) -> Window:
+    """One fault, from its injection to the recovery from it."""
+    kind = FAULTS[entry.fault]
+    fault: Fault = kind(random.Random(entry.seed))
+    window = Window(
+        fault=entry.fault,
+        detail="",
+        began_s=time.monotonic(),
+        allowed=kind.allowed_on.get(rig.personality, kind.allowed),
+        mixes=kind.mixes,
+        holds_callers=kind.holds_callers,
+    )
+    rig.ledger.open_window(window)
+    by_hand = rig.by_hand
+    window.detail = fault.inject(rig)
+    if entry.lasts_s:
+        time.sleep(entry.lasts_s)
+        fault.heal(rig)
+        window.healed_s = time.monotonic()
+    else:
+        window.healed_s = window.began_s
+    window.recovered_s = _await_recovery(rig, window)
+    window.by_hand = rig.by_hand - by_hand
+    return window
+
+
+def _await_recovery(rig: Rig, window: Window) -> float | None:
+    """When all askers had an answer again to something that they asked since the fault began."""
+    assert window.healed_s is not None
+    end_s = time.monotonic() + RECOVERY_S
+    broken_s: float | None = None
+    while time.monotonic() < end_s:
+        answered = [
+            rig.ledger.answered_since(asker.name, window.began_s, window.healed_s)
+            for asker in rig.askers
+        ]
+        found = [it for it in answered if it is not None]
+        if len(found) == len(answered):
+            return max(found)
+        if rig.component().get("state") != "BROKEN":
+            broken_s = None
+        elif broken_s is None:
+            broken_s = time.monotonic()
+        elif time.monotonic() - broken_s > _HAND_S:
+            rig.mend()
+            broken_s = None
+        time.sleep(_POLL_S)
+    return None
+
+
+def _told(window: Window) -> str:
+    healed_s, recovered_s = window.healed_s or 0.0, window.recovered_s
+    took = "NO RECOVERY" if recovered_s is None else f"{recovered_s - healed_s:.3f} s"
+    outcomes = ", ".join(f"{n} {what}" for what, n in sorted(window.outcomes.items()))
+    by_hand = " (restarted by hand)" if window.by_hand else ""
+    return f"{window.fault} [{window.detail}] {took}{by_hand}: {outcomes}"
+
+
+__all__ = ["RECOVERY_S", "TIMEOUT_S", "Run", "carry_out"]

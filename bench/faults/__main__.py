@@ -86,8 +86,9 @@ def _carry_out(
     def say(text: str) -> None:
         console.print(text, markup=False, soft_wrap=True)
 
+    logs = words.out / f"logs-{personality}-{seed}"
     run: Run = carry_out(
-        personality, seed, entries, 10 * seconds if words.schedule else seconds, say
+        personality, seed, entries, 10 * seconds if words.schedule else seconds, say, logs
     )
     for violation in run.violations:
         say(f"VIOLATION {violation.kind} ({violation.fault or 'calm'}): {violation.text}")

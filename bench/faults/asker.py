@@ -1,10 +1,11 @@
 """`python -m bench.faults.asker SPECIFICATION`: a consumer, in a process that may be killed.
 
-Some threads share an `InferenceClient`; one more asks by hand, with several requests under way, and
+Some threads share an `InferenceClient`; another asks it with little patience, so that recovery is
+seen soon, and its failures do not count; and one asks by hand, with several requests under way, and
 looks at the order of the replies. Each line on stdout is a record for the ledger:
 
-["begin", number, time, timeout], ["end", number, time, outcome, detail], ["odd", kind, time, text],
-["note", what]
+["begin", number, time, timeout], ["end", number, time, outcome, detail], ["probed", from, to],
+["odd", kind, time, text], ["note", what]
 
 Lines on stdin are orders: {"clock_s": 3600} makes the process believe in another time.
 """
@@ -20,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.faults.bundles import Answers
+from bench.faults.answers import Answers
 from bench.faults.ledger import ANSWERED, REFUSED, UNTYPED, WRONG
 from bench.faults.ordered import Ordered
 from consumer.client import InferenceClient
@@ -30,6 +31,7 @@ from interface.greengrass import CoreDevice, connect
 from nucleus.root import DeviceRoot
 
 _SIZES = (1, 1, 1, 1, 2, 3, 7, 20, 60)
+_PROBE_S = 0.25
 _PAUSE_S = 0.02
 """After an error, lest those that come at once come by the thousand."""
 
@@ -53,6 +55,11 @@ class Records:
         """A request ends."""
         with self._lock:
             self._write("end", number, time.monotonic(), outcome, detail)
+
+    def probed(self, began_s: float) -> None:
+        """A probe was answered."""
+        with self._lock:
+            self._write("probed", began_s, time.monotonic())
 
     def odd(self, kind: str, text: str) -> None:
         """A reply is not as it should be, unless a fault makes it so."""
@@ -153,9 +160,17 @@ def main(specification: str) -> None:
         while not has_ended.is_set():
             caller.ask(timeout_s)
 
+    def probe_on() -> None:
+        while not has_ended.wait(_PAUSE_S):
+            began_s = time.monotonic()
+            with contextlib.suppress(InferenceError, TransportError):
+                client.predict(answers.rows[0], _PROBE_S)
+                records.probed(began_s)
+
     callers = [Caller(client, answers, records, 1000 * seed + n) for n in range(fields["threads"])]
     ordered = Ordered(connect_now, answers, records, seed, timeout_s)
     threads = [threading.Thread(target=ask_on, args=(caller,)) for caller in callers]
+    threads.append(threading.Thread(target=probe_on))
     threads.append(threading.Thread(target=ordered.run, args=(has_ended,)))
     for thread in threads:
         thread.start()

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from model.bundle import open_bundle
 from model.pack import pack
@@ -11,10 +10,6 @@ from model.tables import to_records
 
 VERSIONS = ("1.0.0", "2.0.0")
 NAME = "faults"
-
-Answer = tuple[Any, list[float]]
-"""A prediction, and the probabilities of all labels."""
-
 
 @dataclass(frozen=True, slots=True)
 class Material:
@@ -58,24 +53,3 @@ def make_material(folder: Path) -> Material:
     path = folder / "answers.json"
     path.write_text(json.dumps({"rows": list(rows), "answers": answers}))
     return Material(bundles, path)
-
-
-class Answers:
-    """Knows what must come back."""
-
-    def __init__(self, path: Path) -> None:
-        fields = json.loads(path.read_bytes())
-        self.rows: list[dict[str, Any]] = fields["rows"]
-        self._answers: dict[str, list[Answer]] = fields["answers"]
-
-    def difference(
-        self, version: str, picked: list[int], predictions: Any, probabilities: Any
-    ) -> str:
-        """What is wrong with an answer; empty where it is right to the last bit."""
-        expected = self._answers.get(version)
-        if expected is None:
-            return f"version: got {version!r}, expected one of {', '.join(self._answers)}"
-        # `repr` tells each double from all others, and 0.0 from -0.0.
-        wanted = repr([[expected[at][0] for at in picked], [expected[at][1] for at in picked]])
-        got = repr([list(predictions), [list(it) for it in probabilities or ()]])
-        return "" if got == wanted else f"rows {picked}: got {got[:200]}, expected {wanted[:200]}"

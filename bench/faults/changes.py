@@ -54,6 +54,7 @@ class RolledOut(Fault):
     """A deployment of another version of the model."""
 
     name = "deployment"
+    takes_time = True
     allowed = PASSING | {"model_changed"}
     expected = "both versions answer, each as itself; a gap while the component is exchanged"
 

@@ -33,6 +33,11 @@ class Child:
         self.process.stdin.write(f"{json.dumps(fields)}\n")
         self.process.stdin.flush()
 
+    def wait_ready(self) -> None:
+        """Returns when it has said its first line, or ended."""
+        assert self.process.stdout is not None
+        self.process.stdout.readline()
+
     def end(self) -> str:
         """Ends it in peace; what it said that nobody has read yet."""
         try:
@@ -108,6 +113,8 @@ class Asker:
                 self._ledger.begin(name, *fields)
             elif kind == "end":
                 self._ledger.end(name, *fields)
+            elif kind == "probed":
+                self._ledger.probed(name, *fields)
             elif kind == "odd":
                 what, at_s, text = fields
                 self._ledger.odd(what, at_s, f"{name}: {text}")

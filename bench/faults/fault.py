@@ -20,6 +20,7 @@ class Fault(ABC):
         lasts_s: from injection to healing, at least and at most; 0 where it is over at once.
         allowed: codes of errors in which requests may end meanwhile; others must not be.
         mixes: whether replies may come twice or out of order meanwhile.
+        takes_time: whether it is over when `inject` returns, and not when it begins.
         holds_callers: whether it stops those who ask, so that their calls come back late.
         expected: what is to happen, in words.
     """
@@ -30,6 +31,7 @@ class Fault(ABC):
     allowed_on: ClassVar[Mapping[str, frozenset[str]]] = {}
     mixes: ClassVar[bool] = False
     holds_callers: ClassVar[bool] = False
+    takes_time: ClassVar[bool] = False
     expected: ClassVar[str] = ""
 
     def __init__(self, draw: random.Random) -> None:

@@ -29,6 +29,9 @@ PASSING = frozenset(
 )
 """Codes of errors in which a request may end where a fault is about."""
 
+ECHO_S = 2.5
+"""After a fault that doubles or swaps messages, for what is under way of them."""
+
 GRACE_S = 3.0
 """Beyond its timeout, for a call to come back on a machine that is busy."""
 
@@ -48,6 +51,7 @@ class Window:
         mixes: whether replies may come twice and out of order.
         holds_callers: whether callers themselves stand still, so that calls come back late.
         by_hand: how many times somebody had to restart the component.
+        silent_s: the longest time in which nobody had an answer.
         outcomes: of the requests that were touched.
     """
 
@@ -61,6 +65,7 @@ class Window:
     mixes: bool = False
     holds_callers: bool = False
     by_hand: int = 0
+    silent_s: float = 0.0
     outcomes: Counter[str] = field(default_factory=Counter)
 
     def touches(self, began_s: float, ended_s: float) -> bool:
@@ -115,6 +120,7 @@ class Ledger:
         self._violations: list[Violation] = []
         self._oddities: list[Violation] = []
         self._last_answer: dict[str, tuple[float, float]] = {}
+        self._last_any_s = 0.0
 
     # --- what happens -----------------------------------------------------------------------------
 
@@ -140,10 +146,15 @@ class Ledger:
                 window.outcomes[outcome] += 1
             if outcome == ANSWERED:
                 self.per_second[int(at_s)] += 1
-                self._last_answer[asker] = (request.began_s, at_s)
+                self._heard(asker, request.began_s, at_s)
             is_late = at_s - request.began_s > request.timeout_s + GRACE_S
             if outcome not in {ANSWERED, REFUSED} or is_late:
                 self._bad.append(ended)
+
+    def probed(self, asker: str, began_s: float, ended_s: float) -> None:
+        """A request that is no more than a probe was answered; unanswered ones are not told."""
+        with self._lock:
+            self._heard(asker, began_s, ended_s)
 
     def gone(self, asker: str) -> int:
         """An asker was killed; how many of its requests have nobody any more who waits."""
@@ -225,6 +236,14 @@ class Ledger:
             )
             return window.outcomes[UNTYPED] + sum(1 for _ in waiting)
 
+    def _heard(self, asker: str, began_s: float, at_s: float) -> None:
+        self._last_answer[asker] = (began_s, at_s)
+        window = self.windows[-1] if self.windows else None
+        if window is not None and window.recovered_s is None:
+            since_s = max(self._last_any_s, window.began_s)
+            window.silent_s = max(window.silent_s, at_s - since_s)
+        self._last_any_s = max(self._last_any_s, at_s)
+
     def _violate(self, kind: str, at_s: float, text: str) -> None:
         fault = next((it.fault for it in reversed(self.windows) if it.touches(at_s, at_s)), "")
         self._violations.append(Violation(kind, at_s, text, fault))
@@ -240,7 +259,7 @@ class Ledger:
     def _judge(self, ended: _Ended) -> Iterator[Violation]:
         windows = [it for it in self.windows if it.touches(ended.began_s, ended.ended_s)]
         fault = windows[0].fault if windows else ""
-        text = f"{ended.asker}: {ended.outcome} after {ended.ended_s - ended.began_s:.2f} s"
+        text = f"{ended.asker}: {ended.outcome} after {ended.ended_s - ended.began_s:.3f} s"
         text += f" {ended.detail}" if ended.detail else ""
         took_s = ended.ended_s - ended.began_s
         if took_s > ended.timeout_s + GRACE_S and not any(it.holds_callers for it in windows):
@@ -260,7 +279,7 @@ class Ledger:
                 yield Violation("no recovery", window.healed_s, window.detail, window.fault)
 
     def _is_mixed(self, at_s: float) -> bool:
-        return any(it.mixes and it.touches(at_s, at_s) for it in self.windows)
+        return any(it.mixes and it.touches(at_s - ECHO_S, at_s) for it in self.windows)
 
     def _is_held(self, began_s: float, ended_s: float) -> bool:
         return any(it.holds_callers and it.touches(began_s, ended_s) for it in self.windows)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from bench.faults.bundles import Answers
+from bench.faults.answers import Answers
 from bench.faults.ledger import ANSWERED, WRONG
 from interface.envelope import Reply, Request, encode_request, parse_reply
 from interface.errors import EnvelopeError, TransportError

@@ -3,7 +3,8 @@
 `flood`: as many requests as the bus takes, on some connections, without waiting for replies.
 `junk`: messages that are no requests, too long, too deep, or aimed at others.
 
-It says in a line of JSON how many it has published and heard, when stdin ends.
+It says `ready` when it has connected, and when stdin ends, in a line of JSON, how many messages it
+has published and heard.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from bench.faults.asker import connector
-from bench.faults.bundles import Answers
+from bench.faults.answers import Answers
 from bench.faults.ordered import REQUESTS, RESULTS
 from interface.envelope import Request, encode_request, parse_reply
 from interface.errors import EnvelopeError, TransportError
@@ -56,6 +57,8 @@ class Pest:
 
     def junk(self, has_ended: threading.Event, draw: random.Random, max_bytes: int) -> None:
         """One bad message after the other."""
+        for heard in (self._topic, RESULTS):  # where replies go that cannot go where they should
+            self._device.subscribe(heard, self._hear, lambda _error: None)
         while not has_ended.wait(_PAUSE_S):
             for payload in bad_messages(draw, self._topic, max_bytes):
                 self._publish(REQUESTS, payload)
@@ -117,6 +120,7 @@ def main(specification: str) -> None:
             threads.append(threading.Thread(target=work, args=arguments, daemon=True))
     for thread in threads:
         thread.start()
+    print("ready", flush=True)
     sys.stdin.read()
     has_ended.set()
     for device in devices:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bench.faults.run import Run
 
-HEAD = ("fault", "injected", "in flight", "lost", "wrong", "errors", "p50 s", "worst s", "by hand")
+HEAD = ("fault", "injected", "in flight", "lost", "wrong", "errors", "p50 s", "worst s", "silent s", "by hand")
 
 
 def to_json(run: Run) -> dict[str, Any]:
@@ -73,6 +73,7 @@ def _row(fault: str, windows: Sequence[Mapping[str, Any]]) -> list[str]:
         str(sum(n for what, n in outcomes.items() if what not in fine)),
         f"{statistics.median(took_s):.2f}" if took_s else "–",
         f"{max(took_s):.2f}" if len(took_s) == len(windows) else "never",
+        f"{max(it['silent_s'] for it in windows):.2f}",
         str(sum(it["by_hand"] for it in windows) or ""),
     ]
 

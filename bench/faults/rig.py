@@ -1,6 +1,7 @@
 """All that a run needs: a device, its component, a proxy before it, and those who ask."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -34,6 +35,9 @@ from release.rollout.update import bundle_update
 TIMEOUT_S = 2.0
 """Of a request."""
 
+CONFIGURATION = {"deferUpdateSeconds": "3"}
+"""Full load defers every update for as long as it may."""
+
 _START_S = 60.0
 _STOP_S = 60.0
 _DISK_BYTES = 24 * 1024 * 1024
@@ -58,7 +62,25 @@ class Rig:
         proxy: before the device; listens while the device runs.
     """
 
-    def __init__(self, personality: str, seed: int, ledger: Ledger, *, n_askers: int = 2) -> None:
+    def __init__(  # noqa: PLR0913  (the keywords are for tests)
+        self,
+        personality: str,
+        seed: int,
+        ledger: Ledger,
+        *,
+        logs: Path | None = None,
+        n_askers: int = 2,
+    ) -> None:
+        """Does nothing yet.
+
+        Args:
+            personality: of the device.
+            seed: of what askers draw.
+            ledger: the books.
+            logs: the directory for logs that outlive the rig; None for none.
+            n_askers: how many consumers.
+        """
+        self._logs = logs
         self.personality = personality
         self.seed = seed
         self.ledger = ledger
@@ -81,6 +103,7 @@ class Rig:
             self._private = self.root.path / "device.socket"  # on the same disk
             self.proxy = Proxy([self._public, self.root.socket], self._private)
             stack.callback(self.proxy.close)
+            stack.callback(self._keep_logs)
             stack.callback(self._stop_device)
             self.start_device()
             self.wait_state("RUNNING")
@@ -127,6 +150,7 @@ class Rig:
         """
         words = [str(self.material.bundles[VERSIONS[0]]), "--root", str(self.root.path)]
         words += ["--personality", self.personality]
+        words += ["--configure", f"{INFERENCE}={json.dumps(CONFIGURATION)}"]
         with (self.folder / "device.out").open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "release.cli", "device", "start", *words],
@@ -177,6 +201,15 @@ class Rig:
             self._process.kill()
             self._process.wait()
             self.ledger.violate("hung", time.monotonic(), "the device did not stop")
+
+    def _keep_logs(self) -> None:
+        if self._logs is None:
+            return
+        shutil.rmtree(self._logs, ignore_errors=True)
+        shutil.copytree(self.root.path / "logs", self._logs)
+        for name in ("device.out", "askers.err", "pests.err"):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copy(self.folder / name, self._logs)
 
     def _stop_askers(self) -> None:
         for asker in self.askers:
@@ -250,7 +283,9 @@ class Rig:
     def pest(self, mode: str, **fields: object) -> Child:
         """Somebody who makes trouble, until `end` is called on it."""
         specification = {**self.specification(), "mode": mode, "connections": 1, **fields}
-        return Child("pest", specification, self.folder / "pests.err")
+        child = Child("pest", specification, self.folder / "pests.err")
+        child.wait_ready()
+        return child
 
     def wait(self, look: Callable[[], object], what: str, timeout_s: float = _START_S) -> None:
         """Waits for what must happen by itself.

@@ -4,12 +4,13 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from bench.faults.catalogue import FAULTS
 from bench.faults.fault import Fault
 from bench.faults.ledger import Ledger, Violation, Window
 from bench.faults.resources import Holding, Sampler, hold, judge_holdings
-from bench.faults.rig import TIMEOUT_S, Rig
+from bench.faults.rig import Rig
 from bench.faults.schedule import Entry
 
 RECOVERY_S = 60.0
@@ -43,15 +44,28 @@ class Run:
 
 
 def carry_out(
-    personality: str, seed: int, entries: Sequence[Entry], seconds: float, say: Say
+    personality: str,
+    seed: int,
+    entries: Sequence[Entry],
+    seconds: float,
+    say: Say,
+    logs: Path | None = None,
 ) -> Run:
     """Works a schedule off, for so many seconds at most; the last fault is recovered from.
+
+    Args:
+        personality: of the device.
+        seed: of what askers draw.
+        entries: the schedule.
+        seconds: after which no other fault begins.
+        say: told a line after each fault.
+        logs: the directory for the logs of device and components; None for none.
 
     Raises:
         RigError: the bench itself does not work.
     """
     ledger = Ledger()
-    with Rig(personality, seed, ledger) as rig:
+    with Rig(personality, seed, ledger, logs=logs) as rig:
         run = Run(personality, seed, rig.disk)
         _warm_up(rig)
         run.began_s = time.monotonic()
@@ -114,12 +128,10 @@ def _suffer(rig: Rig, entry: Entry) -> Window:
     rig.ledger.open_window(window)
     by_hand = rig.by_hand
     window.detail = fault.inject(rig)
-    if entry.lasts_s:
-        time.sleep(entry.lasts_s)
-        fault.heal(rig)
-        window.healed_s = time.monotonic()
-    else:
-        window.healed_s = window.began_s
+    time.sleep(entry.lasts_s)
+    fault.heal(rig)
+    is_over_at_once = not entry.lasts_s and not kind.takes_time
+    window.healed_s = window.began_s if is_over_at_once else time.monotonic()
     window.recovered_s = _await_recovery(rig, window)
     window.by_hand = rig.by_hand - by_hand
     return window
@@ -154,7 +166,5 @@ def _told(window: Window) -> str:
     took = "NO RECOVERY" if recovered_s is None else f"{recovered_s - healed_s:.3f} s"
     outcomes = ", ".join(f"{n} {what}" for what, n in sorted(window.outcomes.items()))
     by_hand = " (restarted by hand)" if window.by_hand else ""
+    took += f", silent {window.silent_s:.2f} s"
     return f"{window.fault} [{window.detail}] {took}{by_hand}: {outcomes}"
-
-
-__all__ = ["RECOVERY_S", "TIMEOUT_S", "Run", "carry_out"]

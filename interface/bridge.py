@@ -129,6 +129,23 @@ class Limits:
                 raise ValueError(f"{name}: got {value}, expected more than 0")
 
 
+@dataclass(slots=True)
+class _Leaving:
+    """A reply on its way.
+
+    Attributes:
+        answer: the reply.
+        ends_s: when the bus has had its time for it, by `time.monotonic`.
+        took_s: from the request's coming; None where nobody counts it.
+        is_told: whether somebody is about to write down what became of it.
+    """
+
+    answer: Answer
+    ends_s: float
+    took_s: float | None
+    is_told: bool = False
+
+
 class Bridge:
     """Answers the requests on a topic, from `open` to `close`.
 
@@ -174,7 +191,7 @@ class Bridge:
         self._quick_s = quick_s
         self._guard = threading.Lock()
         self._changed = threading.Condition(self._guard)
-        self._n_leaving = 0
+        self._leaving: dict[Future[None], _Leaving] = {}
         self._is_quick = False
         self._vitals = vitals or Vitals()
         self._has_told = False
@@ -194,7 +211,8 @@ class Bridge:
     @property
     def pending(self) -> int:
         """How many requests wait or are in work."""
-        return self._requests.pending + self._refusals.pending + self._n_leaving
+        self._give_up_overdue()
+        return self._requests.pending + self._refusals.pending + len(self._leaving)
 
     @property
     def waiting(self) -> int:
@@ -269,7 +287,7 @@ class Bridge:
         left = self._requests.end(deadline_s) + self._refusals.end(deadline_s)
         with self._guard:
             remaining_s = max(0.0, deadline_s - time.monotonic())
-            self._changed.wait_for(lambda: not self._n_leaving, remaining_s)
+            self._changed.wait_for(lambda: not self._leaving, remaining_s)
         if left:
             self._vitals.drop(left)
             _log.error("requests are left without a reply", extra={"requests": left})
@@ -302,7 +320,7 @@ class Bridge:
         """On the thread that reads the connection: nothing here may wait."""
         limits = self._limits
         self._vitals.receive()
-        if self._n_leaving < _MAX_LEAVING_URGENT and self._service.is_urgent(payload):
+        if len(self._leaving) < _MAX_LEAVING_URGENT and self._service.is_urgent(payload):
             self._answer_at_once(payload, is_urgent=True)
             return
         if self._is_idle() and self._is_quick and len(payload) <= _SMALL_BYTES:
@@ -317,7 +335,9 @@ class Bridge:
 
     def _is_idle(self) -> bool:
         """Whether nothing waits that a request would overtake, and few replies are on their way."""
-        return not self._closed and self._n_leaving < _MAX_LEAVING and not self._requests.pending
+        if len(self._leaving) >= _MAX_LEAVING:
+            self._give_up_overdue()
+        return not self._closed and len(self._leaving) < _MAX_LEAVING and not self._requests.pending
 
     def _answer_at_once(self, payload: bytes, *, is_urgent: bool = False) -> None:
         max_bytes = self._limits.max_message_bytes
@@ -330,17 +350,31 @@ class Bridge:
             self._fail(error, 1)
             return
         took_s = None if is_urgent else time.perf_counter() - came_s
+        ends_s = time.monotonic() + self._limits.publish_timeout_s
         with self._guard:
-            self._n_leaving += 1
-        future.add_done_callback(lambda done: self._leave(answer, done, took_s))
+            self._leaving[future] = _Leaving(answer, ends_s, took_s)
+        future.add_done_callback(self._leave)
 
-    def _leave(self, answer: Answer, future: "Future[None]", took_s: float | None) -> None:
-        """The bus has said what became of a reply."""
-        if self._is_taken(answer, future):
-            self._vitals.answer(answer.kind, took_s)
+    def _leave(self, future: "Future[None]") -> None:
+        """The bus has said what became of a reply, or had its time to do so; once for each."""
         with self._guard:
-            self._n_leaving -= 1
+            leaving = self._leaving.get(future)
+            if leaving is None or leaving.is_told:
+                return
+            leaving.is_told = True
+        if self._is_taken(leaving.answer, future):
+            self._vitals.answer(leaving.answer.kind, leaving.took_s)
+        with self._guard:
+            del self._leaving[future]
             self._changed.notify_all()
+
+    def _give_up_overdue(self) -> None:
+        """Waits no longer for what the bus will never say: its word may have been lost."""
+        now_s = time.monotonic()
+        with self._guard:
+            overdue = [it for it, leaving in self._leaving.items() if leaving.ends_s <= now_s]
+        for future in overdue:
+            self._leave(future)
 
     def _answer(self, payloads: Sequence[bytes], came_s: Sequence[float]) -> None:
         try:

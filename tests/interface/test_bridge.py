@@ -436,6 +436,24 @@ def test_replies_on_their_way_are_bounded(bus: MemoryBus) -> None:
         assert setting.bridge.counters == Counters(received=18, answered=18)
 
 
+def test_replies_at_once_that_the_bus_never_takes_are_given_up(bus: MemoryBus) -> None:
+    """Else they would count as in flight for ever, and hold up each update and the end."""
+    tampered = Tampered(bus.connect())
+    with bridged(bus, Limits(publish_timeout_s=0.05), pubsub=tampered) as setting:
+        warm_up(setting)
+        tampered.hold = lambda _topic, _payload: True
+        setting.ask(*[b"me %d" % i for i in range(16)])
+        wait_until(lambda: len(tampered.held) == 16)
+        wait_until(lambda: setting.bridge.pending == 0)
+        assert setting.bridge.counters == Counters(received=17, answered=1, failed=16)
+        for future in tampered.held:
+            future.set_result(None)  # too late to count
+        tampered.hold = lambda _topic, _payload: False
+        ask_alone(setting, b"me again")
+        assert set(setting.service.threads[1:]) == {setting.service.threads[-1]}
+        assert setting.bridge.counters == Counters(received=18, answered=2, failed=16)
+
+
 def test_reply_at_once_that_does_not_go_out_is_counted_and_told(bus: MemoryBus) -> None:
     """As one from the queue is."""
     tampered = Tampered(bus.connect())

@@ -1,1 +1,1 @@
-"""Faults on purpose: a device, a component and consumers under load, and what becomes of requests."""
+"""Faults on purpose: a device, a component and consumers under load, and what comes of it."""

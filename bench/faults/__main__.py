@@ -13,6 +13,8 @@ bench itself failed; 130 when interrupted.
 
 import argparse
 import json
+import logging
+import math
 import random
 import sys
 from collections.abc import Sequence
@@ -25,7 +27,7 @@ from bench.faults.catalogue import FAULTS, lasting_s
 from bench.faults.picture import draw
 from bench.faults.report import print_runs, to_json, write_docs
 from bench.faults.rig import RigError
-from bench.faults.run import Run, carry_out
+from bench.faults.run import Plan, carry_out
 from bench.faults.schedule import Entry, draw_schedule, read_schedule, write_schedule
 from bench.machine import describe_run
 from bench.models import ROOT
@@ -37,6 +39,7 @@ _SOAK_S = 1800.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; the exit code."""
     words = _parser().parse_args(arguments)
+    logging.getLogger("interface").addHandler(logging.NullHandler())  # it loses connections often
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
     path: Path = words.source or words.out / "faults.json"
     if words.source is None:
@@ -87,9 +90,13 @@ def _carry_out(
         console.print(text, markup=False, soft_wrap=True)
 
     logs = words.out / f"logs-{personality}-{seed}"
-    run: Run = carry_out(
-        personality, seed, entries, 10 * seconds if words.schedule else seconds, say, logs
+    plan = Plan(
+        personality=personality,
+        seed=seed,
+        entries=entries,
+        seconds=math.inf if words.schedule else seconds,
     )
+    run = carry_out(plan, say, logs)
     for violation in run.violations:
         say(f"VIOLATION {violation.kind} ({violation.fault or 'calm'}): {violation.text}")
     if run.violations:

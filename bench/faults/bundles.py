@@ -11,6 +11,7 @@ from model.tables import to_records
 VERSIONS = ("1.0.0", "2.0.0")
 NAME = "faults"
 
+
 @dataclass(frozen=True, slots=True)
 class Material:
     """What is asked, and what must come back.

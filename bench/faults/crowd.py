@@ -14,7 +14,7 @@ _STOP_S = 20.0
 
 
 class Child:
-    """A module of the bench in a process of its own; an order is a line, its stdin's end the last."""
+    """A module of the bench in a process of its own; its orders are lines on stdin."""
 
     def __init__(self, module: str, specification: dict[str, Any], errors: Path) -> None:
         with errors.open("ab") as output:
@@ -56,7 +56,9 @@ class Asker:
         child: its process.
     """
 
-    def __init__(self, name: str, ledger: Ledger, specification: dict[str, Any], errors: Path):
+    def __init__(
+        self, name: str, ledger: Ledger, specification: dict[str, Any], errors: Path
+    ) -> None:
         self.name = name
         self._base = name
         self._ledger = ledger

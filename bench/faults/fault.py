@@ -42,5 +42,5 @@ class Fault(ABC):
     def inject(self, rig: Rig) -> str:
         """Does it; what was done to whom, in a few words."""
 
-    def heal(self, rig: Rig) -> None:
+    def heal(self, rig: Rig) -> None:  # noqa: B027  (some are over at once)
         """Takes it away again."""

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
@@ -14,7 +15,7 @@ from typing import Protocol
 from bench.faults.answers import Answers
 from bench.faults.ledger import ANSWERED, WRONG
 from interface.envelope import Reply, Request, encode_request, parse_reply
-from interface.errors import EnvelopeError, TransportError
+from interface.errors import DeafError, EnvelopeError, TransportError
 from interface.greengrass import CoreDevice
 
 REQUESTS, RESULTS = "edgexgb/requests", "edgexgb/results"
@@ -85,7 +86,7 @@ class Ordered:
         self._connect = connect
         self._answers = answers
         self._book = book
-        self._draw = random.Random(seed)
+        self._draw = random.Random(seed)  # noqa: S311  (no secret)
         self._timeout_s = timeout_s
         self._topic = f"{RESULTS}/ordered-{uuid.uuid4().hex}"
         self._order = Order(book)
@@ -136,7 +137,7 @@ class Ordered:
                 self._take(item)
             self._give_up()
             if time.monotonic() - spoke_s > _SILENT_S:
-                raise TransportError("replies: got silence, expected some")
+                raise DeafError("replies: got silence, expected some")
 
     def _ask(self, device: CoreDevice) -> None:
         picked = [self._draw.randrange(len(self._answers.rows)) for _ in range(2)]
@@ -151,8 +152,8 @@ class Ordered:
         )
         sent = device.publish(REQUESTS, encode_request(request))
 
-        def look(done: object) -> None:
-            error = sent.exception()
+        def look(done: "Future[None]") -> None:
+            error = done.exception()
             if isinstance(error, TransportError):
                 heard.put((number, error))
 

@@ -16,10 +16,11 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
-from bench.faults.asker import connector
 from bench.faults.answers import Answers
+from bench.faults.asker import connector
 from bench.faults.ordered import REQUESTS, RESULTS
 from interface.envelope import Request, encode_request, parse_reply
 from interface.errors import EnvelopeError, TransportError
@@ -30,7 +31,9 @@ _UNDER_WAY = 512
 """Publications of one connection that the bus has not taken yet."""
 
 _ROWS = 24
-_PAUSE_S = 0.02
+_PAUSE_S = 0.01
+_BYTES_PER_S = 2_000_000
+"""Of bad messages."""
 
 
 class Pest:
@@ -59,9 +62,12 @@ class Pest:
         """One bad message after the other."""
         for heard in (self._topic, RESULTS):  # where replies go that cannot go where they should
             self._device.subscribe(heard, self._hear, lambda _error: None)
-        while not has_ended.wait(_PAUSE_S):
+        while True:
             for payload in bad_messages(draw, self._topic, max_bytes):
                 self._publish(REQUESTS, payload)
+                # Bad, and not many: a flood is another fault.
+                if has_ended.wait(max(_PAUSE_S, len(payload) / _BYTES_PER_S)):
+                    return
 
     def _publish(self, topic: str, payload: bytes) -> None:
         self._slots.acquire()
@@ -105,19 +111,17 @@ def main(specification: str) -> None:
     counts: Counter[str] = Counter()
     has_ended = threading.Event()
     connect_now = connector(root, fields["socket"], None)
-    threads = []
-    devices = []
+    threads: list[threading.Thread] = []
+    devices: list[CoreDevice] = []
     with contextlib.suppress(TransportError):
         for n in range(fields["connections"]):
-            device = connect_now()
-            devices.append(device)
-            pest = Pest(device, answers, counts)
-            if fields["mode"] == "flood":
-                work, arguments = pest.flood, (has_ended,)
-            else:
-                draw = random.Random(fields["seed"] + n)
-                work, arguments = pest.junk, (has_ended, draw, fields["max_bytes"])  # type: ignore[assignment]
-            threads.append(threading.Thread(target=work, args=arguments, daemon=True))
+            devices.append(connect_now())
+            pest = Pest(devices[-1], answers, counts)
+            work = partial(pest.flood, has_ended)
+            if fields["mode"] == "junk":
+                draw = random.Random(fields["seed"] + n)  # noqa: S311  (no secret)
+                work = partial(pest.junk, has_ended, draw, fields["max_bytes"])
+            threads.append(threading.Thread(target=work, daemon=True))
     for thread in threads:
         thread.start()
     print("ready", flush=True)

@@ -13,10 +13,11 @@ import os
 import socket
 import struct
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from nucleus.eventstream.decode import Decoder
 from nucleus.eventstream.encode import encode_message
@@ -35,11 +36,21 @@ _HEAD_BYTES = 512
 """Of a frame, in which its headers are."""
 
 
-class Tamper(Protocol):
-    """What is done to the frames of one direction of one connection."""
+class Tamper(ABC):
+    """What is done to the frames of one direction of one connection.
 
+    Attributes:
+        is_lasting: whether only the connection's end is the end of it.
+    """
+
+    is_lasting: ClassVar[bool] = False
+
+    @abstractmethod
     async def forward(self, frame: bytes, pipe: "Pipe") -> None:
         """Does with a frame what it likes."""
+
+    def heal(self, pipe: "Pipe") -> None:  # noqa: B027  (most hold nothing)
+        """Lets go of what it has held back; it is out of the pipe."""
 
 
 class Pipe:
@@ -206,10 +217,8 @@ class Proxy:
             for link in self._links:
                 for pipe in link.pipes.values():
                     tamper = pipe.tamper
-                    if isinstance(tamper, Deaf):
-                        continue
-                    pipe.tamper = None
-                    if isinstance(tamper, Healing):
+                    if tamper is not None and not tamper.is_lasting:
+                        pipe.tamper = None
                         tamper.heal(pipe)
 
         self._call(let())
@@ -296,14 +305,7 @@ def _pid_of(writer: asyncio.StreamWriter) -> int:
 # --- tampers --------------------------------------------------------------------------------------
 
 
-class Healing:
-    """A tamper that holds something back, which it lets go at the end."""
-
-    def heal(self, pipe: Pipe) -> None:
-        """Lets it go; the tamper is out of the pipe."""
-
-
-class Cut:
+class Cut(Tamper):
     """Sends a part of the next frame, and ends the connection."""
 
     def __init__(self, share: float) -> None:
@@ -315,7 +317,7 @@ class Cut:
         await asyncio.sleep(0)
 
 
-class Shorten:
+class Shorten(Tamper):
     """Leaves some bytes out of the middle of the next frame."""
 
     def __init__(self, n_bytes: int) -> None:
@@ -328,7 +330,7 @@ class Shorten:
         await asyncio.sleep(0)
 
 
-class Trickle(Healing):
+class Trickle(Tamper):
     """Sends a few bytes at a time."""
 
     def __init__(self, n_bytes: int, pause_s: float) -> None:
@@ -344,7 +346,7 @@ class Trickle(Healing):
         pipe.write(frame[at:])
 
 
-class Stall(Healing):
+class Stall(Tamper):
     """Sends nothing until it is healed, and reads no further."""
 
     def __init__(self) -> None:
@@ -354,11 +356,11 @@ class Stall(Healing):
         await self._is_over.wait()
         pipe.write(frame)
 
-    def heal(self, pipe: Pipe) -> None:
+    def heal(self, pipe: Pipe) -> None:  # noqa: ARG002  (it writes later)
         self._is_over.set()
 
 
-class Double:
+class Double(Tamper):
     """Sends each message of a subscription twice."""
 
     async def forward(self, frame: bytes, pipe: Pipe) -> None:
@@ -366,7 +368,7 @@ class Double:
         await asyncio.sleep(0)
 
 
-class Swap(Healing):
+class Swap(Tamper):
     """Sends every second message of a subscription before the one that came before it."""
 
     LONGEST_S = 0.02
@@ -394,8 +396,10 @@ class Swap(Healing):
         pipe.write(held)
 
 
-class Deaf:
+class Deaf(Tamper):
     """Drops the messages of subscriptions, for as long as the connection lasts."""
+
+    is_lasting = True
 
     async def forward(self, frame: bytes, pipe: Pipe) -> None:
         if not is_event(frame):
@@ -403,7 +407,7 @@ class Deaf:
         await asyncio.sleep(0)
 
 
-class WrongToken:
+class WrongToken(Tamper):
     """Puts another token into the CONNECT."""
 
     async def forward(self, frame: bytes, pipe: Pipe) -> None:

@@ -12,7 +12,18 @@ from rich.table import Table
 
 from bench.faults.run import Run
 
-HEAD = ("fault", "injected", "in flight", "lost", "wrong", "errors", "p50 s", "worst s", "silent s", "by hand")
+HEAD = (
+    "fault",
+    "injected",
+    "in flight",
+    "lost",
+    "wrong",
+    "errors",
+    "p50 s",
+    "worst s",
+    "silent s",
+    "by hand",
+)
 
 
 def to_json(run: Run) -> dict[str, Any]:

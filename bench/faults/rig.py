@@ -62,7 +62,7 @@ class Rig:
         proxy: before the device; listens while the device runs.
     """
 
-    def __init__(  # noqa: PLR0913  (the keywords are for tests)
+    def __init__(
         self,
         personality: str,
         seed: int,

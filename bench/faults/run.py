@@ -25,6 +25,23 @@ _HAND_S = 2.0
 Say = Callable[[str], object]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run shall do.
+
+    Attributes:
+        personality: of the device.
+        seed: of what askers draw.
+        entries: the schedule.
+        seconds: after which no other fault begins.
+    """
+
+    personality: str
+    seed: int
+    entries: Sequence[Entry]
+    seconds: float
+
+
 @dataclass(slots=True)
 class Run:
     """What a run came to; times are in seconds of this machine's monotonic clock."""
@@ -44,20 +61,14 @@ class Run:
 
 
 def carry_out(
-    personality: str,
-    seed: int,
-    entries: Sequence[Entry],
-    seconds: float,
+    plan: Plan,
     say: Say,
     logs: Path | None = None,
 ) -> Run:
-    """Works a schedule off, for so many seconds at most; the last fault is recovered from.
+    """Works a schedule off, for so long as it may; the last fault is recovered from.
 
     Args:
-        personality: of the device.
-        seed: of what askers draw.
-        entries: the schedule.
-        seconds: after which no other fault begins.
+        plan: see there.
         say: told a line after each fault.
         logs: the directory for the logs of device and components; None for none.
 
@@ -65,13 +76,13 @@ def carry_out(
         RigError: the bench itself does not work.
     """
     ledger = Ledger()
-    with Rig(personality, seed, ledger, logs=logs) as rig:
-        run = Run(personality, seed, rig.disk)
+    with Rig(plan.personality, plan.seed, ledger, logs=logs) as rig:
+        run = Run(plan.personality, plan.seed, rig.disk)
         _warm_up(rig)
         run.began_s = time.monotonic()
         with Sampler(rig) as sampler:
-            for number, entry in enumerate(entries, 1):
-                if time.monotonic() - run.began_s > seconds:
+            for number, entry in enumerate(plan.entries, 1):
+                if time.monotonic() - run.began_s > plan.seconds:
                     break
                 _keep_watch(rig, entry.calm_s)
                 window = _suffer(rig, entry)
@@ -116,7 +127,7 @@ def _keep_watch(rig: Rig, seconds: float) -> None:
 def _suffer(rig: Rig, entry: Entry) -> Window:
     """One fault, from its injection to the recovery from it."""
     kind = FAULTS[entry.fault]
-    fault: Fault = kind(random.Random(entry.seed))
+    fault: Fault = kind(random.Random(entry.seed))  # noqa: S311  (no secret)
     window = Window(
         fault=entry.fault,
         detail="",

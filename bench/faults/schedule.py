@@ -37,7 +37,7 @@ def draw_schedule(
         seconds: which calm and faults shall fill; recoveries come on top, so not all may fit.
         lasting_s: of each fault by name, how long it lasts at least and at most.
     """
-    draw = random.Random(seed)
+    draw = random.Random(seed)  # noqa: S311  (no secret)
     entries: list[Entry] = []
     filled_s = 0.0
     while filled_s < seconds and lasting_s:

@@ -24,8 +24,9 @@ from typing import Any
 from rich.console import Console
 
 from bench.faults.catalogue import FAULTS, lasting_s
+from bench.faults.document import write_docs
 from bench.faults.picture import draw
-from bench.faults.report import print_runs, to_json, write_docs
+from bench.faults.report import print_runs, to_json
 from bench.faults.rig import RigError
 from bench.faults.run import Plan, carry_out
 from bench.faults.schedule import Entry, draw_schedule, read_schedule, write_schedule

@@ -62,7 +62,7 @@ class DevicePaused(Pause):
 
 
 class DevicePausedLong(DevicePaused):
-    """The same for a minute; in a soak."""
+    """The core device stands still for a minute; in a soak."""
 
     name = "device paused 60 s"
     lasts_s = (60.0, 60.0)

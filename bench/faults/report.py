@@ -4,7 +4,6 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -99,7 +98,7 @@ def print_runs(console: Console, found: Mapping[str, Any]) -> None:
             table.add_row(*row)
         console.print(table)
         for holding in run["holdings"]:
-            console.print(f"  {_holding(holding)}")
+            console.print(f"  {tell_holding(holding)}")
         console.print(f"  noted: {', '.join(f'{n} {what}' for what, n in run['notes'].items())}")
         console.print(f"  violations: {len(run['violations'])}")
 
@@ -109,12 +108,14 @@ def headline(run: Mapping[str, Any]) -> str:
     totals, seconds = run["totals"], run["seconds"]
     answered = totals.get("answered", 0)
     return (
-        f"{run['personality']}, seed {run['seed']}: {totals['requests']} requests in {seconds:.0f} s,"
-        f" {answered} answered ({answered / seconds:.0f} a second), {len(run['windows'])} faults"
+        f"{run['personality']}, seed {run['seed']}: {totals.get('requests', 0)} requests in"
+        f" {seconds:.0f} s, {answered} answered ({answered / seconds:.0f} a second),"
+        f" {len(run['windows'])} faults"
     )
 
 
-def _holding(holding: Mapping[str, Any]) -> str:
+def tell_holding(holding: Mapping[str, Any]) -> str:
+    """What a role held, in a line."""
     growth = holding["growth"]
     grown = "too young to compare" if growth is None else f"{growth - 1:+.1%} over the last part"
     return (
@@ -122,8 +123,3 @@ def _holding(holding: Mapping[str, Any]) -> str:
         f" threads {holding['threads'][0]} → {holding['threads'][1]},"
         f" descriptors {holding['descriptors'][0]} → {holding['descriptors'][1]}"
     )
-
-
-def write_docs(path: Path, found: Mapping[str, Any], picture: Path) -> None:
-    """Writes docs/reliability.md."""
-    path.write_text("TODO")

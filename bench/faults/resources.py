@@ -139,12 +139,14 @@ def hold(samples: Iterable[Sample], last_s: float) -> list[Holding]:
     return found
 
 
-def judge_holdings(holdings: Iterable[Holding], at_s: float) -> Iterator[Violation]:
-    """What is more than it should be."""
+def judge_holdings(
+    holdings: Iterable[Holding], at_s: float, *, is_long: bool
+) -> Iterator[Violation]:
+    """What is more than it should be; growth only where the run was long."""
     for one in holdings:
         if one.peak_bytes > _MOST_BYTES:
             yield Violation("memory", at_s, f"{one.role}: got {one.peak_bytes >> 20} MiB")
-        if one.growth is not None and one.growth > _GROWTH:
+        if is_long and one.growth is not None and one.growth > _GROWTH:
             yield Violation("memory", at_s, f"{one.role}: got a growth by {one.growth - 1:.1%}")
         for what, slack in _SLACK.items():
             first, last = getattr(one, what)

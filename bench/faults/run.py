@@ -19,6 +19,10 @@ RECOVERY_S = 60.0
 _WARM_S = 3.0
 _CALM_S = 6.0
 _POLL_S = 0.005
+_LAST_S = 60.0
+"""The end of a run, over which memory is compared."""
+_LONG_S = 300.0
+"""A run that is long enough for this; processes still grow into their work before."""
 _HAND_S = 2.0
 """How long somebody needs to see that a component is BROKEN, and to restart it."""
 
@@ -92,7 +96,7 @@ def carry_out(
                         say(f"  VIOLATION {violation.kind}: {violation.text}")
             _keep_watch(rig, _CALM_S)
         run.ended_s = time.monotonic()
-        run.holdings = hold(sampler.samples, min(60.0, (run.ended_s - run.began_s) / 3))
+        run.holdings = hold(sampler.samples, _LAST_S)
     _close(run, ledger)
     return run
 
@@ -103,7 +107,8 @@ def _close(run: Run, ledger: Ledger) -> None:
     run.totals, run.notes = dict(ledger.totals), dict(ledger.notes)
     run.per_second = dict(ledger.per_second)
     run.violations = ledger.verdict(run.ended_s, is_over=True)
-    run.violations += judge_holdings(run.holdings, run.ended_s)
+    is_long = run.ended_s - run.began_s >= _LONG_S
+    run.violations += judge_holdings(run.holdings, run.ended_s, is_long=is_long)
 
 
 def _warm_up(rig: Rig) -> None:

@@ -71,7 +71,7 @@ class ClockAhead(Fault):
 
 
 class ClockBehind(ClockAhead):
-    """The same in the other direction."""
+    """The clock of a consumer jumps back by an hour, and forward again."""
 
     name = "clock behind 1 h"
     offset_s = -3600.0
@@ -161,7 +161,7 @@ class FloodOfOne(Fault):
 
 
 class FloodOfMany(FloodOfOne):
-    """The same on many connections."""
+    """Twelve connections do so at once."""
 
     name = "flood from many"
     n_connections = 12

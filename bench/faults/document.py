@@ -1,0 +1,134 @@
+"""docs/reliability.md: a run in tables, what it was made on, and what could not be made safe."""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.faults.catalogue import FAULTS
+from bench.faults.report import HEAD, headline, tell_holding, to_rows
+
+_INTRODUCTION = """\
+# Reliability
+
+Written by `python -m bench.faults --write-docs`. A core device, the inference component and two
+consumers run as processes under full load: eight threads ask through two `InferenceClient`s, and
+two more ask by hand with eight requests under way each. Faults come every few seconds, from a
+schedule that a seed gives. A ledger has every request, from the call to its end.
+
+What must hold, and ends the run with an error where it does not:
+
+- each call ends once, in an answer or in a typed error, and not later than it said;
+- each answer is right to the last bit, and the asker's own;
+- outside of faults no request ends in an error, and inside only in those that the fault allows;
+- replies to one asker come in order and once, where the bus itself does not double or swap;
+- everybody has answers again within a minute of a fault's end;
+- threads and descriptors at the end are those of the beginning; no process has more than 512 MiB;
+  in runs of five minutes and more, memory at the end is within 5 % of what it was a minute
+  before.
+
+"""
+
+_COLUMNS = """
+*In flight*: requests under way at injections. *Lost*: those that never ended, or in no typed
+error. *Wrong*: those with another answer than theirs. *Errors*: requests that ended in a typed
+error; their askers know, and may ask again. *Recovery*: from the end of the fault until every
+consumer had an answer again to something that it asked since the fault began. *Silent*: the
+longest time in which nobody had an answer, the fault's own length included. *By hand*: restarts
+of a component that the nucleus had given up after three errors.
+"""
+
+_UNSAFE = """
+## What could not be made safe
+
+- **The bus keeps nothing.** A request that is under way when the component or the device dies is
+  not answered; its asker gets a typed error when its time is over, and asks again. Predicting
+  twice does no harm, so whoever asks may always repeat; the client does not by itself.
+- **Three kills in an hour.** The nucleus gives a component up after three errors and leaves it
+  BROKEN until a deployment or somebody's hand. No component can change that. The bench restarts
+  it and counts.
+- **Silent deafness takes up to 16 seconds.** A subscription that delivers nothing looks like one
+  where nobody asks. It is found by probes after 5 s of silence and two tries of 5 s; sooner, and
+  a nucleus that is slow for a moment would cost a connection.
+- **Clocks.** Deadlines are wall clock, since requester and component share the device's clock.
+  Where they do not, an hour behind makes every request too late, and an hour ahead none. The
+  bench moves the clock of a consumer's process alone; a jump of the device's own clock is not
+  tried, and would make those requests too late that are under way at that moment.
+- **Whoever may publish to the request topic may fill the queue.** It is bounded, and others are
+  told `busy`, or run into their deadline; nothing tells a flood's requests from others'. On
+  nucleus lite one `jsonMessage` of two rows silences every subscription that it reaches, for as
+  long as deafness takes to be found. Who may publish is the policy's to say.
+- **Nonsense in the configuration of nucleus lite.** A deployment there restarts the component,
+  which refuses to start with it, and lite undoes nothing: the component stays down until the next
+  deployment. The classic nucleus restarts nothing, and the component keeps what it had.
+- **Memory that is refused, not killed for.** Where a limit on the address space stops
+  allocations, the device's SDK loses messages without a word; the component is mute until there
+  is memory, or its probe finds it deaf and it ends. A container's limit kills it instead, which
+  is the better end.
+- **A disk that is full** costs lines of the log, and deployments fail; predictions go on.
+"""
+
+_LEFT_OUT = """
+Not tried here: loss of power, a full disk of docker's own, a kernel's OOM kill of the container
+(to the bus it is the same as a SIGKILL), and the nuclei themselves: the device is the one in
+[nucleus/](../nucleus/README.md), which behaves as they do but is not they. The queue's length is
+not seen from outside; its bound shows in memory, and in `busy`.
+"""
+
+
+def write_docs(path: Path, found: Mapping[str, Any], picture: Path) -> None:
+    """Writes the file, and the picture into a folder of its name beside it."""
+    folder = path.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(picture, folder / picture.name)
+    parts = [_INTRODUCTION, *_facts(found)]
+    for run in found["runs"]:
+        parts += [f"\n## {run['personality'].capitalize()}\n\n{headline(run)}.\n\n"]
+        parts += _table(HEAD, to_rows(run))
+        parts += ["\n", *(f"- {tell_holding(it)}\n" for it in run["holdings"])]
+        parts += [f"- on the bus: {_counts(run['notes'])}\n", *_verdict(run)]
+    parts += [_COLUMNS, f"\n![Answers a second, and faults]({folder.name}/{picture.name})\n"]
+    names = dict.fromkeys(window["fault"] for run in found["runs"] for window in run["windows"])
+    parts += ["\n## The faults\n\n"]
+    rows = [[name, _what(name), FAULTS[name].expected] for name in sorted(names)]
+    parts += _table(("fault", "what is done", "what is to happen"), rows, align="---")
+    parts += [_UNSAFE, _LEFT_OUT]
+    path.write_text("".join(parts), encoding="utf-8")
+
+
+def _facts(found: Mapping[str, Any]) -> Iterator[str]:
+    machine = found["machine"]
+    yield f"- when: {found['started']}, commit {found['commit']}\n"
+    yield f"- machine: {machine['cpu']}, {machine['cores']} cores; {machine['kernel']};"
+    yield f" load {machine['load']} when it began\n"
+    yield f"- Python {found['python']}\n"
+    disks = {"tmpfs": "a tmpfs of 24 MiB that is filled", "shared": "RLIMIT_FSIZE on the device"}
+    yield f"- the full disk: {', '.join({disks[run['disk']] for run in found['runs']})}\n"
+
+
+def _verdict(run: Mapping[str, Any]) -> Iterator[str]:
+    if not run["violations"]:
+        yield "- all of the above held\n"
+    for one in run["violations"][:20]:
+        yield f"- **{one['kind']}** ({one['fault'] or 'in calm'}): {one['text']}\n"
+
+
+def _counts(notes: Mapping[str, int]) -> str:
+    return "; ".join(f"{what}: {n}" for what, n in sorted(notes.items())) or "nothing to note"
+
+
+def _what(name: str) -> str:
+    text = (FAULTS[name].__doc__ or "").strip().splitlines()[0]
+    return text.removesuffix(".")
+
+
+def _table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], align: str = "---:"
+) -> Iterator[str]:
+    yield f"{_line(head)}\n|---|{f'{align}|' * (len(head) - 1)}\n"
+    for row in rows:
+        yield f"{_line(row)}\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

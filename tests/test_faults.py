@@ -38,7 +38,7 @@ from bench.faults.schedule import Entry, draw_schedule, read_schedule, write_sch
 from bench.machine import describe_run
 from nucleus.eventstream.decode import Decoder
 from nucleus.eventstream.encode import encode_message
-from nucleus.eventstream.message import MessageType, make_message, text_header
+from nucleus.eventstream.message import Message, MessageType, make_message, text_header
 from tests.device.waiting import wait_until
 
 # --- the ledger -----------------------------------------------------------------------------------
@@ -430,7 +430,7 @@ def test_token_of_the_next_connection_is_another(wire: Wire) -> None:
     client, device = wire.connect()
     client.sendall(connect + other(1))
     decoder = Decoder(10_000)
-    found = []
+    found: list[Message] = []
     while len(found) < 2:
         decoder.feed(device.recv(1000))
         found += decoder.messages()

@@ -27,6 +27,11 @@ anew. A subscription may be deaf (see `interface.hearing`), and a client that ma
 own reply topic cannot prove that it hears.
 """
 
+SILENT_BESIDE_S = 15.0
+"""The same while others still wait, whose replies a new connection would lose; under load somebody
+always does. As long as `interface.hearing` takes to find a subscription deaf.
+"""
+
 QUIET_S = 60.0
 """Between two warnings about messages that are no replies."""
 
@@ -121,7 +126,8 @@ class Exchange:
 
     async def _renew_if_silent(self, ends: float) -> None:
         silent_s = self._loop.time() - self._silent_since
-        if self._silent < SILENT_WAITS or silent_s < SILENT_S or self._waiting:
+        bearable_s = SILENT_BESIDE_S if self._waiting else SILENT_S
+        if self._silent < SILENT_WAITS or silent_s < bearable_s:
             return
         _log.warning("no reply for some time, connecting anew", extra={"requests": self._silent})
         self._silent = 0

@@ -550,6 +550,32 @@ def test_client_that_may_not_probe_works_and_reconnects_after_silence(
         assert watch.connects == 2
 
 
+def test_client_that_may_not_probe_reconnects_though_somebody_always_waits(
+    bus: MemoryBus, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one who asks for minutes, or enough who ask in turn, would keep it deaf."""
+    monkeypatch.setattr("consumer.exchange.SILENT_S", 0.1)
+    monkeypatch.setattr("consumer.exchange.SILENT_BESIDE_S", 0.2)
+    watch = Watch(bus)
+    client = InferenceClient(watch.connect)
+    watch.refuses_publication[client.reply_topic] = NotPermittedError("not yours")
+    with client, ThreadPoolExecutor(1) as threads:
+        assert client.predict({"x": 1}).predictions == (1,)
+        bus.deafen()
+        service.open()
+        waiting = threads.submit(client.predict, {"x": 1}, 600)
+        assert client._running is not None
+        exchange = client._running.exchange
+        wait_until(lambda: exchange._waiting)
+        for _ in range(3):
+            with pytest.raises(RequestTimeoutError):
+                client.predict({"x": 1}, 0.1)
+        assert client.predict({"x": 2}).predictions == (2,)
+        assert watch.connects == 2
+        with pytest.raises(ConnectionLostError, match=r"^reply topic: got silence$"):
+            waiting.result(10)
+
+
 # --- the end --------------------------------------------------------------------------------------
 
 

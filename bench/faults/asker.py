@@ -4,8 +4,8 @@ Some threads share an `InferenceClient`; another asks it with little patience, s
 seen soon, and its failures do not count; and one asks by hand, with several requests under way, and
 looks at the order of the replies. Each line on stdout is a record for the ledger:
 
-["begin", number, time, timeout], ["end", number, time, outcome, detail], ["probed", from, to],
-["odd", kind, time, text], ["note", what]
+["begin", who, number, time, timeout], ["end", who, number, time, outcome, detail],
+["probed", who, from, to], ["odd", who, kind, time, text], ["note", who, what]
 
 Lines on stdin are orders: {"clock_s": 3600} makes the process believe in another time.
 """
@@ -30,17 +30,24 @@ from interface.errors import TransportError
 from interface.greengrass import CoreDevice, connect
 from nucleus.root import DeviceRoot
 
+CONNECTIONS = ("client", "hand")
+"""Who asks, in records: each has a connection of its own."""
+
 _SIZES = (1, 1, 1, 1, 2, 3, 7, 20, 60)
 _PROBE_S = 0.25
 _PAUSE_S = 0.02
 """After an error, lest those that come at once come by the thousand."""
 
 
-class Records:
-    """Writes records, whole lines, from any thread."""
+_lock = threading.Lock()
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+
+class Records:
+    """Writes the records of one connection, whole lines, from any thread."""
+
+    def __init__(self, who: str) -> None:
+        self._who = who
+        self._lock = _lock
         self._number = 0
 
     def begin(self, timeout_s: float) -> int:
@@ -71,8 +78,8 @@ class Records:
         with self._lock:
             self._write("note", what)
 
-    def _write(self, *record: object) -> None:
-        sys.stdout.write(f"{json.dumps(record)}\n")
+    def _write(self, kind: str, *fields: object) -> None:
+        sys.stdout.write(f"{json.dumps([kind, self._who, *fields])}\n")
         sys.stdout.flush()
 
 
@@ -145,7 +152,8 @@ def connector(
 def main(specification: str) -> None:
     """Asks until stdin ends."""
     fields = json.loads(specification)
-    records, answers = Records(), Answers(Path(fields["answers"]))
+    records, by_hand = (Records(who) for who in CONNECTIONS)
+    answers = Answers(Path(fields["answers"]))
     timeout_s, seed = fields["timeout_s"], fields["seed"]
     log = logging.getLogger("consumer.exchange")
     log.setLevel(logging.DEBUG)
@@ -168,7 +176,7 @@ def main(specification: str) -> None:
                 records.probed(began_s)
 
     callers = [Caller(client, answers, records, 1000 * seed + n) for n in range(fields["threads"])]
-    ordered = Ordered(connect_now, answers, records, seed, timeout_s)
+    ordered = Ordered(connect_now, answers, by_hand, seed, timeout_s)
     threads = [threading.Thread(target=ask_on, args=(caller,)) for caller in callers]
     threads.append(threading.Thread(target=probe_on))
     threads.append(threading.Thread(target=ordered.run, args=(has_ended,)))

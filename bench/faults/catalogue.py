@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from bench.faults.changes import Nonsense, Reconfigured, RolledOut
+from bench.faults.changes import Nonsense, Reconfigured, RolledOut, RolledOutInTrouble
 from bench.faults.fault import Fault
 from bench.faults.processes import (
     AskerKilled,
@@ -62,6 +62,7 @@ _OFTEN: tuple[type[Fault], ...] = (
     Reconfigured,
     Nonsense,
     RolledOut,
+    RolledOutInTrouble,
 )
 _SOAKING: tuple[type[Fault], ...] = (DevicePausedLong,)
 

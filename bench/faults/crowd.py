@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from bench.faults.asker import CONNECTIONS
 from bench.faults.ledger import Ledger
 from bench.models import ROOT
 
@@ -79,6 +80,10 @@ class Asker:
         )
         self._reader.start()
 
+    def connections(self) -> list[str]:
+        """Those who ask in it, as the ledger calls them."""
+        return [f"{self.name} {who}" for who in CONNECTIONS]
+
     def kill(self) -> int:
         """SIGKILL; how many of its requests have nobody any more who waits."""
         self.child.process.kill()
@@ -87,7 +92,7 @@ class Asker:
         for stream in (self.child.process.stdin, self.child.process.stdout):
             if stream is not None:
                 stream.close()
-        return self._ledger.gone(self.name)
+        return sum(map(self._ledger.gone, self.connections()))
 
     def end(self) -> None:
         """Ends it once its last requests have ended."""
@@ -108,15 +113,15 @@ class Asker:
         assert child.process.stdout is not None
         for line in child.process.stdout:
             try:
-                kind, *fields = json.loads(line)
+                kind, who, *fields = json.loads(line)
             except ValueError:  # it was killed in the middle of a line
                 continue
             if kind == "begin":
-                self._ledger.begin(name, *fields)
+                self._ledger.begin(f"{name} {who}", *fields)
             elif kind == "end":
-                self._ledger.end(name, *fields)
+                self._ledger.end(f"{name} {who}", *fields)
             elif kind == "probed":
-                self._ledger.probed(name, *fields)
+                self._ledger.probed(f"{name} {who}", *fields)
             elif kind == "odd":
                 what, at_s, text = fields
                 self._ledger.odd(what, at_s, f"{name}: {text}")

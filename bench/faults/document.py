@@ -33,9 +33,9 @@ _COLUMNS = """
 *In flight*: requests under way at injections. *Lost*: those that never ended, or in no typed
 error. *Wrong*: those with another answer than theirs. *Errors*: requests that ended in a typed
 error; their askers know, and may ask again. *Recovery*: from the end of the fault until every
-consumer had an answer again to something that it asked since the fault began. *Silent*: the
-longest time in which nobody had an answer, the fault's own length included. *By hand*: restarts
-of a component that the nucleus had given up after three errors.
+connection of a consumer had an answer again to something that it asked since the fault began.
+*Silent*: the longest time in which nobody had an answer, the fault's own length included. *By
+hand*: restarts of a component that the nucleus had given up after three errors.
 """
 
 _UNSAFE = """
@@ -47,7 +47,7 @@ _UNSAFE = """
 - **Three kills in an hour.** The nucleus gives a component up after three errors and leaves it
   BROKEN until a deployment or somebody's hand. No component can change that. The bench restarts
   it and counts.
-- **Silent deafness takes up to 16 seconds.** A subscription that delivers nothing looks like one
+- **Silent deafness takes 15 to 20 seconds.** A subscription that delivers nothing looks like one
   where nobody asks. It is found by probes after 5 s of silence and two tries of 5 s; sooner, and
   a nucleus that is slow for a moment would cost a connection.
 - **Clocks.** Deadlines are wall clock, since requester and component share the device's clock.

@@ -124,6 +124,10 @@ class Rig:
     ) -> None:
         self._stack.close()
 
+    def connections(self) -> list[str]:
+        """All who ask, as the ledger calls them."""
+        return [name for asker in self.askers for name in asker.connections()]
+
     def specification(self) -> dict[str, Any]:
         """What a process must know to reach the device."""
         return {

@@ -114,10 +114,10 @@ def _close(run: Run, ledger: Ledger) -> None:
 def _warm_up(rig: Rig) -> None:
     """Waits until everybody has answers."""
     began_s = time.monotonic()
-    for asker in rig.askers:
+    for name in rig.connections():
         rig.wait(
-            lambda: rig.ledger.answered_since(asker.name, began_s, began_s),  # noqa: B023
-            f"answers for {asker.name}",
+            lambda: rig.ledger.answered_since(name, began_s, began_s),  # noqa: B023
+            f"answers for {name}",
         )
     _keep_watch(rig, _WARM_S)
 
@@ -160,8 +160,8 @@ def _await_recovery(rig: Rig, window: Window) -> float | None:
     broken_s: float | None = None
     while time.monotonic() < end_s:
         answered = [
-            rig.ledger.answered_since(asker.name, window.began_s, window.healed_s)
-            for asker in rig.askers
+            rig.ledger.answered_since(name, window.began_s, window.healed_s)
+            for name in rig.connections()
         ]
         found = [it for it in answered if it is not None]
         if len(found) == len(answered):

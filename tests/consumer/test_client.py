@@ -559,7 +559,7 @@ def test_client_that_may_not_probe_reconnects_though_somebody_always_waits(
     watch = Watch(bus)
     client = InferenceClient(watch.connect)
     watch.refuses_publication[client.reply_topic] = NotPermittedError("not yours")
-    with client, ThreadPoolExecutor(1) as threads:
+    with ThreadPoolExecutor(1) as threads, client:
         assert client.predict({"x": 1}).predictions == (1,)
         bus.deafen()
         service.open()

@@ -16,6 +16,7 @@ import json
 import logging
 import math
 import random
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -142,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was mounted is unmounted
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -19,6 +19,7 @@ RECOVERY_S = 60.0
 _WARM_S = 3.0
 _CALM_S = 6.0
 _POLL_S = 0.005
+_DETAIL_CHARACTERS = 200
 _LAST_S = 60.0
 """The end of a run, over which memory is compared."""
 _LONG_S = 300.0
@@ -143,7 +144,7 @@ def _suffer(rig: Rig, entry: Entry) -> Window:
     )
     rig.ledger.open_window(window)
     by_hand = rig.by_hand
-    window.detail = fault.inject(rig)
+    window.detail = fault.inject(rig)[:_DETAIL_CHARACTERS]
     time.sleep(entry.lasts_s)
     fault.heal(rig)
     is_over_at_once = not entry.lasts_s and not kind.takes_time

@@ -21,6 +21,7 @@ from interface.greengrass import CoreDevice
 REQUESTS, RESULTS = "edgexgb/requests", "edgexgb/results"
 
 _WINDOW = 8
+_PATIENCE_S = 0.25
 _KEPT = 4096
 _SILENT_S = 4.0
 """Without any reply, after which the connection is made anew: this asker has no probes."""
@@ -91,6 +92,7 @@ class Ordered:
         self._topic = f"{RESULTS}/ordered-{uuid.uuid4().hex}"
         self._order = Order(book)
         self._asked: dict[int, _Asked] = {}
+        self._last_asked_s = 0.0
         self._heard: SimpleQueue[bytes | tuple[int, TransportError]] = SimpleQueue()
 
     def run(self, has_ended: threading.Event) -> None:
@@ -124,7 +126,7 @@ class Ordered:
         device.subscribe(self._topic, heard.put, lambda error: heard.put((0, error)))
         spoke_s = time.monotonic()
         while not has_ended.is_set() or self._asked:
-            while len(self._asked) < _WINDOW and not has_ended.is_set():
+            while self._may_ask() and not has_ended.is_set():
                 self._ask(device)
             try:
                 item = heard.get(timeout=0.1)
@@ -139,7 +141,13 @@ class Ordered:
             if time.monotonic() - spoke_s > _SILENT_S:
                 raise DeafError("replies: got silence, expected some")
 
+    def _may_ask(self) -> bool:
+        """Whether there is room; where all under way may be lost, one more is tried at times."""
+        since_s = time.monotonic() - self._last_asked_s
+        return len(self._asked) < _WINDOW or since_s > _PATIENCE_S
+
     def _ask(self, device: CoreDevice) -> None:
+        self._last_asked_s = time.monotonic()
         picked = [self._draw.randrange(len(self._answers.rows)) for _ in range(2)]
         number = self._book.begin(self._timeout_s)
         heard = self._heard

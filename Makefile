@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check audit synth bench bench-quick fleet lock clean
+.PHONY: help setup demo test check audit synth bench bench-quick fleet faults soak lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -92,6 +92,12 @@ bench-quick: setup ## the same in three minutes, in less detail
 
 fleet: setup ## a fleet on this machine: canaries, a bad model, a good one
 	@$(BIN)/python -m bench.fleet
+
+faults: setup ## faults from a seeded schedule, on purpose; four minutes (ARGS="--seconds 600 --write-docs")
+	@$(BIN)/python -m bench.faults $(ARGS)
+
+soak: setup ## the same for an hour
+	@$(BIN)/python -m bench.faults --soak
 
 COMPILE = PYTHONPATH=$(VENV)/share/uv $(BIN)/python -m uv pip compile --quiet --universal \
   --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --upgrade

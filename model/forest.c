@@ -4,9 +4,9 @@
 
 #include "forest_predict.h"
 
-/* Work above this, some 50 µs, is done without the interpreter's lock: other callers go on. To give it
- * up for less, and to wait for it again, halves what two callers get done. */
-#define STEPS_WITH_LOCK 50000u
+/* Work above this, some 0.1 to 1 ms, is done without the interpreter's lock: other callers go on. To
+ * give it up for less, and to wait for it again, costs two callers more than it gains them. */
+#define STEPS_WITH_LOCK 400000u
 
 typedef struct {
     PyObject_HEAD

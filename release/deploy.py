@@ -64,6 +64,11 @@ def add_deploy(parser: argparse.ArgumentParser, whole: Callable[[str], int]) -> 
         metavar="FILE",
         help='a JSON file: {"COMPONENT": {"MERGE": {…}, "RESET": ["/pointer", …]}}',
     )
+    add_watching(parser, whole)
+
+
+def add_watching(parser: argparse.ArgumentParser, whole: Callable[[str], int]) -> None:
+    """Adds how a deployment ends, and how it is watched; `whole` as in `add_deploy`."""
     parser.add_argument(
         "--rollback",
         action=argparse.BooleanOptionalAction,

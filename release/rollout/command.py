@@ -18,7 +18,7 @@ import consumer
 import interface
 from nucleus.root import DeviceRoot
 from release.components import CONTAINER, INFERENCE, merge, parse_configuration
-from release.deploy import Said, watch
+from release.deploy import Said, add_watching, watch
 from release.device import add_root, whole
 from release.errors import CommandError
 from release.replay import Replay, replay
@@ -60,21 +60,8 @@ def add_rollout(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="set the component's configuration back to the recipe's defaults first",
     )
-    parser.add_argument(
-        "--rollback",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="whether an update that fails is undone (default: it is; never on nucleus lite)",
-    )
-    parser.add_argument(
-        "--timeout",
-        type=whole,
-        default=900,
-        metavar="SECONDS",
-        help="how long to watch (default: 900); the deployment itself has no limit",
-    )
     add_topics(parser)
-    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    add_watching(parser, whole)
 
 
 def rollout(arguments: argparse.Namespace) -> int:

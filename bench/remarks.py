@@ -37,8 +37,11 @@ _NONE = "nobody has said yet what stands in the way; bench/remarks.py is the pla
 def explain(
     verdicts: Iterable[Verdict], remarks: Mapping[tuple[str, str], str] = REMARKS
 ) -> Iterator[str]:
-    """A sentence for each budget that was missed."""
+    """A sentence for each budget that was missed, once for all models that it is true of."""
+    models: dict[tuple[str, str], list[str]] = {}
     for verdict in verdicts:
         if verdict.met is False:
             why = remarks.get((verdict.key, verdict.model)) or remarks.get((verdict.key, ""), _NONE)
-            yield f"{verdict.what}, model {verdict.model}: {why}"
+            models.setdefault((verdict.what, why), []).append(verdict.model)
+    for (what, why), those in models.items():
+        yield f"{what}, model{'s' * (len(those) > 1)} {', '.join(those)}: {why}"

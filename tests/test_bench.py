@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from array import array
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -437,6 +438,8 @@ def test_missed_budget_gets_its_remark_and_a_met_one_none(sections: Json) -> Non
     assert list(explain(verdicts, remarks)) == [f"{what}, model a: memory"]
     assert list(explain(verdicts, {("batches", ""): "all"})) == [f"{what}, model a: all"]
     assert "bench/remarks.py is the place" in next(explain(verdicts, {}))
+    others = [replace(verdict, model=model) for verdict in verdicts for model in ("a", "b")]
+    assert list(explain(others, {("batches", ""): "all"})) == [f"{what}, models a, b: all"]
 
 
 def test_remarks_name_budgets_that_exist() -> None:

@@ -68,7 +68,7 @@ def test_self_test_prints_one_line_of_json(multiclass: Packed) -> None:
         "model": "wine",
         "version": "1.2.3",
         "digest": multiclass.bundle.digest,
-        "engine": "forest",
+        "engine": multiclass.bundle.engine,
         "goldenRows": len(multiclass.bundle.golden),
         "exact": True,
     }

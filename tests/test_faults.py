@@ -208,6 +208,20 @@ def test_replies_twice_or_out_of_order_are_found() -> None:
     assert book.kinds == ["twice", "out of order"]
 
 
+def test_order_is_that_of_one_connection() -> None:
+    """A request that an earlier connection has held up may be answered late, but not twice."""
+    book = Oddities()
+    order = Order(book)
+    order.take(1, is_busy=False)
+    order.connect(3)
+    order.take(5, is_busy=False)
+    order.take(2, is_busy=False)
+    assert book.kinds == []
+    order.take(2, is_busy=False)
+    order.take(4, is_busy=False)
+    assert book.kinds == ["twice", "out of order"]
+
+
 # --- what processes hold --------------------------------------------------------------------------
 
 

@@ -21,7 +21,8 @@ What must hold, and ends the run with an error where it does not:
 - each call ends once, in an answer or in a typed error, and not later than it said;
 - each answer is right to the last bit, and the asker's own;
 - outside of faults no request ends in an error, and inside only in those that the fault allows;
-- replies to one asker come in order and once, where the bus itself does not double or swap;
+- replies to what one asker has asked on one connection come in order, and all once, where the bus
+  itself does not double or swap, until 2.5 s after it does;
 - everybody has answers again within a minute of a fault's end;
 - threads and descriptors at the end are those of the beginning; no process has more than 512 MiB;
   in runs of five minutes and more, memory at the end is within 5 % of what it was a minute

@@ -51,12 +51,20 @@ class _Asked:
 
 
 class Order:
-    """What replies may come: each id once, and those that do not say `busy` in order."""
+    """What replies may come: each id once, and those that do not say `busy` in order.
+
+    The order is that of one connection: what another one has held up comes when it comes.
+    """
 
     def __init__(self, book: Book) -> None:
         self._book = book
         self._last = 0
+        self._before = 0
         self._seen: OrderedDict[int, None] = OrderedDict()
+
+    def connect(self, last: int) -> None:
+        """Another connection begins; `last` is the last request of those before."""
+        self._before = last
 
     def take(self, number: int, *, is_busy: bool) -> None:
         """Looks at a reply."""
@@ -66,7 +74,7 @@ class Order:
         self._seen[number] = None
         if len(self._seen) > _KEPT:
             self._seen.popitem(last=False)
-        if is_busy:
+        if is_busy or number <= self._before:
             return
         if number < self._last:
             self._book.odd("out of order", f"a reply to {number} after one to {self._last}")
@@ -92,6 +100,7 @@ class Ordered:
         self._topic = f"{RESULTS}/ordered-{uuid.uuid4().hex}"
         self._order = Order(book)
         self._asked: dict[int, _Asked] = {}
+        self._last_asked = 0
         self._last_asked_s = 0.0
         self._heard: SimpleQueue[bytes | tuple[int, TransportError]] = SimpleQueue()
 
@@ -124,6 +133,7 @@ class Ordered:
         """
         self._heard = heard = SimpleQueue[bytes | tuple[int, TransportError]]()
         device.subscribe(self._topic, heard.put, lambda error: heard.put((0, error)))
+        self._order.connect(self._last_asked)
         spoke_s = time.monotonic()
         while not has_ended.is_set() or self._asked:
             while self._may_ask() and not has_ended.is_set():
@@ -149,7 +159,7 @@ class Ordered:
     def _ask(self, device: CoreDevice) -> None:
         self._last_asked_s = time.monotonic()
         picked = [self._draw.randrange(len(self._answers.rows)) for _ in range(2)]
-        number = self._book.begin(self._timeout_s)
+        number = self._last_asked = self._book.begin(self._timeout_s)
         heard = self._heard
         self._asked[number] = _Asked(picked, time.monotonic() + self._timeout_s)
         request = Request(

@@ -440,6 +440,7 @@ def test_token_of_the_next_connection_is_another(wire: Wire) -> None:
     connect = encode_message(
         make_message(MessageType.CONNECT, 0, extra=version, payload=b'{"authToken":"T"}')
     )
+    wire.pass_on(event(0))  # the proxy knows the first connection: the next is another
     wire.proxy.tamper_next(everyone, TO_DEVICE, WrongToken)
     client, device = wire.connect()
     client.sendall(connect + other(1))

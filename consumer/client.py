@@ -24,13 +24,11 @@ from consumer.exchange import Exchange, Route
 from consumer.health import Health, ask_health
 from consumer.prediction import Prediction
 from consumer.worker import Worker
-from interface.envelope import check_reply_topic
+from interface.envelope import REQUEST_TOPIC, RESULT_TOPIC, check_reply_topic
 from interface.pubsub import PubSub
 
 _T = TypeVar("_T")
 
-REQUEST_TOPIC = "edgexgb/requests"
-RESULT_TOPIC = "edgexgb/results"
 MAX_MESSAGE_BYTES = 6144
 """What passes through nucleus lite. Source: aws-greengrass-lite 2.6, observed running: more than
 about 7 300 bytes close the connection, and just below that messages get lost."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from consumer.client import MAX_MESSAGE_BYTES
-from interface.envelope import MAX_TOPIC_BYTES
+from interface.envelope import MAX_TOPIC_BYTES, REQUEST_TOPIC, RESULT_TOPIC
 
 SAMPLES_SOURCE = "samples"
 
@@ -46,8 +46,8 @@ class Settings:
         log_level: of the root logger (`logLevel`).
     """
 
-    request_topic: str = "edgexgb/requests"
-    result_topic: str = "edgexgb/results"
+    request_topic: str = REQUEST_TOPIC
+    result_topic: str = RESULT_TOPIC
     max_message_bytes: int = MAX_MESSAGE_BYTES
     max_in_flight: int = 8
     timeout_s: float = 5.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from container.settings import LOG_LEVELS, Settings, SettingsError
 from interface.bridge import Limits
-from interface.envelope import MAX_TOPIC_BYTES
+from interface.envelope import MAX_TOPIC_BYTES, REQUEST_TOPIC, RESULT_TOPIC
 from model.errors import describe
 
 _WHOLE = re.compile(r"[0-9]{1,18}(\.0*)?")
@@ -32,8 +32,8 @@ class Configuration:
             (`healthSeconds`).
     """
 
-    request_topic: str = "edgexgb/requests"
-    result_topic: str = "edgexgb/results"
+    request_topic: str = REQUEST_TOPIC
+    result_topic: str = RESULT_TOPIC
     limits: Limits = dataclasses.field(default_factory=Limits)
     serving: Settings = dataclasses.field(default_factory=Settings)
     defer_update_s: int = 30

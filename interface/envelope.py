@@ -11,6 +11,10 @@ from typing import Any
 
 from interface.errors import EnvelopeError
 
+REQUEST_TOPIC = "edgexgb/requests"
+RESULT_TOPIC = "edgexgb/results"
+"""Where the component listens, and below which it replies, unless it is configured otherwise."""
+
 MAX_TOPIC_BYTES = 256
 """Of a topic. Source: nucleus lite, modules/ggpubsubd/src/bus_server.c; classic has no limit."""
 

@@ -97,6 +97,11 @@ class Difference(NamedTuple):
         return f"{self.place}: got {self.observed}, expected {self.expected}"
 
 
+def describe_equality(*, exact: bool) -> str:
+    """In which sense predictions are equal to what was recorded; see `difference`."""
+    return "to the last bit" if exact else "within 1e-6 (another architecture)"
+
+
 def differences(
     golden: Sequence[GoldenRow],
     predictions: Sequence[object],

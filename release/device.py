@@ -197,7 +197,6 @@ def _log_to(root: DeviceRoot) -> None:
     """Has the device's own log beside those of the components, and warnings on stderr, too."""
     root.make()
     path = root.log("greengrass")
-    path.parent.mkdir(parents=True, exist_ok=True)
     file = RotatingFileHandler(path, maxBytes=1024 * 1024, backupCount=9, delay=True)
     file.setFormatter(logging.Formatter("%(asctime)s [%(levelname)s] %(name)s: %(message)s"))
     terminal = logging.StreamHandler()
@@ -257,7 +256,6 @@ def _start_detached(arguments: argparse.Namespace) -> int:
     root.check_free()
     root.make()
     log = root.path / "logs" / "device.out"
-    log.parent.mkdir(parents=True, exist_ok=True)
     words = list(arguments.words)
     words.insert(words.index("--") if "--" in words else len(words), "--no-detach")
     with log.open("wb") as output:

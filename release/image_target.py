@@ -6,15 +6,13 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from interface.envelope import REQUEST_TOPIC, RESULT_TOPIC
 from interface.errors import TransportError
 from release.errors import CommandError
 from release.targets import Reply
 
 if TYPE_CHECKING:
     from interface.greengrass import CoreDevice
-
-REQUESTS, RESULTS = "edgexgb/requests", "edgexgb/results"
-"""The recipe's own topics."""
 
 _ANSWER_S = 60.0
 
@@ -39,7 +37,7 @@ class BusTarget:
         self._device = device
         self._ready_ms = ready_ms
         self._heard: SimpleQueue[bytes | TransportError] = SimpleQueue()
-        device.subscribe(RESULTS, self._heard.put, self._heard.put)
+        device.subscribe(RESULT_TOPIC, self._heard.put, self._heard.put)
 
     def invoke(self, event: bytes) -> Reply:
         """See `Target.invoke`."""
@@ -48,7 +46,7 @@ class BusTarget:
                 self._heard.get_nowait()
         start = time.perf_counter()
         try:
-            self._device.publish(REQUESTS, event).result(_ANSWER_S)
+            self._device.publish(REQUEST_TOPIC, event).result(_ANSWER_S)
             heard = self._heard.get(timeout=_ANSWER_S)
         except (Empty, TimeoutError) as error:
             observed = f"no reply in {_ANSWER_S:g} s"
@@ -68,4 +66,4 @@ def payload_limit(max_packet_bytes: int) -> int:
     """How long an event may be for a message of the bus to hold it."""
     from interface.greengrass import payload_limit as limit  # the SDK: a tenth of a second
 
-    return limit(REQUESTS, max_packet_bytes)
+    return limit(REQUEST_TOPIC, max_packet_bytes)

@@ -8,7 +8,7 @@ from typing import Any
 
 from consumer.prediction import Prediction
 from model.bundle import open_bundle
-from model.golden import differences
+from model.golden import describe_equality, differences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,8 @@ class Replay:
     differences: Sequence[str]
 
     def __str__(self) -> str:
-        equality = "to the last bit" if self.is_exact else "within 1e-6 (another architecture)"
-        return f"{self.n_equal} of {self.n_rows} golden rows equal {equality}"
+        equal = f"{self.n_equal} of {self.n_rows} golden rows equal"
+        return f"{equal} {describe_equality(exact=self.is_exact)}"
 
 
 def replay(

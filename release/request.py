@@ -10,10 +10,11 @@ from typing import Any
 
 from rich.console import Console
 
-from consumer.client import MAX_MESSAGE_BYTES, REQUEST_TOPIC, RESULT_TOPIC, InferenceClient
+from consumer.client import MAX_MESSAGE_BYTES, InferenceClient
 from consumer.errors import InferenceError, RequestTimeoutError
 from consumer.prediction import Prediction
 from consumer.rows import READERS, RowsError, read_rows
+from interface.envelope import REQUEST_TOPIC, RESULT_TOPIC
 from interface.errors import EnvelopeError, TransportError
 from nucleus.root import DeviceRoot
 from release.bus import connector

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from model.bundle import Bundle
-from model.golden import GoldenRow
+from model.golden import GoldenRow, describe_equality
 from model.manifest import Feature, dotted
 from release.components import INFERENCE
 from release.terminal import shown
@@ -194,8 +194,7 @@ def show_report(report: Report, console: Console) -> None:
     for group in report.groups:
         for failure in group.failures:
             console.print(f"[red]differs[/red] {group.name}, {shown(failure)}", soft_wrap=True)
-    equality = "to the last bit" if report.exact else "within 1e-6 (another architecture)"
-    console.print(f"equality: {equality}")
+    console.print(f"equality: {describe_equality(exact=report.exact)}")
     init = "" if report.init_ms is None else f" (init {report.init_ms:.0f} ms)"
     console.print(
         f"first invocation: {report.first_invocation_ms:.0f} ms{init}; "

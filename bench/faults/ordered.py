@@ -14,11 +14,16 @@ from typing import Protocol
 
 from bench.faults.answers import Answers
 from bench.faults.ledger import ANSWERED, WRONG
-from interface.envelope import Reply, Request, encode_request, parse_reply
+from interface.envelope import (
+    REQUEST_TOPIC,
+    RESULT_TOPIC,
+    Reply,
+    Request,
+    encode_request,
+    parse_reply,
+)
 from interface.errors import DeafError, EnvelopeError, TransportError
 from interface.greengrass import CoreDevice
-
-REQUESTS, RESULTS = "edgexgb/requests", "edgexgb/results"
 
 _WINDOW = 8
 _PATIENCE_S = 0.25
@@ -97,7 +102,7 @@ class Ordered:
         self._book = book
         self._draw = random.Random(seed)  # noqa: S311  (no secret)
         self._timeout_s = timeout_s
-        self._topic = f"{RESULTS}/ordered-{uuid.uuid4().hex}"
+        self._topic = f"{RESULT_TOPIC}/ordered-{uuid.uuid4().hex}"
         self._order = Order(book)
         self._asked: dict[int, _Asked] = {}
         self._last_asked = 0
@@ -168,7 +173,7 @@ class Ordered:
             reply_to=self._topic,
             deadline_ms=int((time.time() + self._timeout_s) * 1000),
         )
-        sent = device.publish(REQUESTS, encode_request(request))
+        sent = device.publish(REQUEST_TOPIC, encode_request(request))
 
         def look(done: "Future[None]") -> None:
             error = done.exception()

@@ -21,8 +21,13 @@ from pathlib import Path
 
 from bench.faults.answers import Answers
 from bench.faults.asker import connector
-from bench.faults.ordered import REQUESTS, RESULTS
-from interface.envelope import Request, encode_request, parse_reply
+from interface.envelope import (
+    REQUEST_TOPIC,
+    RESULT_TOPIC,
+    Request,
+    encode_request,
+    parse_reply,
+)
 from interface.errors import EnvelopeError, TransportError
 from interface.greengrass import CoreDevice
 from nucleus.root import DeviceRoot
@@ -43,7 +48,7 @@ class Pest:
         self._device = device
         self._answers = answers
         self._counts = counts
-        self._topic = f"{RESULTS}/pest-{uuid.uuid4().hex}"
+        self._topic = f"{RESULT_TOPIC}/pest-{uuid.uuid4().hex}"
         self._slots = threading.Semaphore(_UNDER_WAY)
 
     def flood(self, has_ended: threading.Event) -> None:
@@ -56,15 +61,18 @@ class Pest:
         while not has_ended.is_set():
             number += 1
             request = Request(id=number, event=event, reply_to=self._topic)
-            self._publish(REQUESTS, encode_request(request))
+            self._publish(REQUEST_TOPIC, encode_request(request))
 
     def junk(self, has_ended: threading.Event, draw: random.Random, max_bytes: int) -> None:
         """One bad message after the other."""
-        for heard in (self._topic, RESULTS):  # where replies go that cannot go where they should
+        for heard in (
+            self._topic,
+            RESULT_TOPIC,
+        ):  # where replies go that cannot go where they should
             self._device.subscribe(heard, self._hear, lambda _error: None)
         while True:
             for payload in bad_messages(draw, self._topic, max_bytes):
-                self._publish(REQUESTS, payload)
+                self._publish(REQUEST_TOPIC, payload)
                 # Bad, and not many: a flood is another fault.
                 if has_ended.wait(max(_PAUSE_S, len(payload) / _BYTES_PER_S)):
                     return

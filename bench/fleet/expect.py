@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bench.fleet.job import State
 from bench.fleet.phase import Found, Phase
+from model.golden import describe_equality
 from nucleus.deployments.history import Result
 
 
@@ -91,7 +92,7 @@ def _answers(phase: Phase, model: str) -> Iterator[Check]:
     n_golden = sum(device.n_golden for device in phase.devices)
     n_equal = sum(device.golden for device in phase.devices)
     is_exact = all(device.is_exact for device in phase.devices)
-    equality = "to the last bit" if is_exact else "within 1e-6 (another architecture)"
+    equality = describe_equality(exact=is_exact)
     text = f"{n_equal} of {n_golden} golden rows, asked over each device's bus, equal {equality}"
     yield Check(n_equal == n_golden, text)
 

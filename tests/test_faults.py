@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.faults.catalogue import FAULTS, lasting_s
+from bench.faults.catalogue import FAULTS, lasting_s, steady_lasting_s
 from bench.faults.document import write_docs
 from bench.faults.ledger import ANSWERED, ECHO_S, GRACE_S, PASSING, UNTYPED, WRONG, Ledger, Window
 from bench.faults.ordered import Order
@@ -33,8 +32,8 @@ from bench.faults.proxy import (
 )
 from bench.faults.report import to_json
 from bench.faults.resources import Holding, Sample, hold, judge_holdings
-from bench.faults.run import Plan, carry_out
-from bench.faults.schedule import Entry, draw_schedule, read_schedule, write_schedule
+from bench.faults.run import carry_out
+from bench.faults.schedule import LONG_S, STEADY_S, Entry, Schedule
 from bench.machine import describe_run
 from nucleus.eventstream.decode import Decoder
 from nucleus.eventstream.encode import encode_message
@@ -234,47 +233,69 @@ def samples(threads: list[int], rss_bytes: list[int], age_s: float = 100.0) -> l
 
 
 def test_memory_and_threads_that_grow_are_found() -> None:
-    """Over the last part of a long run, and from its beginning to its end."""
+    """Over the last part of a run with a steady end, and from its beginning to its end."""
     grown = hold(samples([4] * 10 + [20] * 10, [100_000] * 10 + [106_000] * 10), 60.0)
     assert grown == [Holding("device", 106_000, 1.06, (4, 20), (10, 10))]
-    assert [it.kind for it in judge_holdings(grown, 0.0, is_long=True)] == ["memory", "threads"]
-    assert [it.kind for it in judge_holdings(grown, 0.0, is_long=False)] == ["threads"]
+    assert [it.kind for it in judge_holdings(grown, 0.0, is_steady=True)] == ["memory", "threads"]
+    assert [it.kind for it in judge_holdings(grown, 0.0, is_steady=False)] == ["threads"]
 
 
-def test_memory_of_a_young_process_is_not_compared() -> None:
-    """It still grows into its work."""
+def test_memory_of_a_young_process_is_not_compared_but_at_a_steady_end_it_must_be() -> None:
+    """A process that has just started grows into its work; a steady end has none of those."""
     young = hold(samples([4] * 20, [100_000] * 10 + [200_000] * 10, age_s=1.0), 60.0)
     assert young[0].growth is None
-    assert list(judge_holdings(young, 0.0, is_long=True)) == []
+    assert list(judge_holdings(young, 0.0, is_steady=False)) == []
+    [violation] = judge_holdings(young, 0.0, is_steady=True)
+    assert violation.text == "device: got no process to compare"
 
 
 def test_more_memory_than_anybody_needs_is_found() -> None:
     """Whatever it was before."""
     huge = [Holding("component", 2**30, None, (4, 4), (10, 10))]
-    [violation] = judge_holdings(huge, 0.0, is_long=False)
+    [violation] = judge_holdings(huge, 0.0, is_steady=False)
     assert violation.text == "component: got 1024 MiB"
 
 
 # --- the schedule ---------------------------------------------------------------------------------
 
 
+def draw_schedule(seed: int, seconds: float, personality: str = "lite") -> Schedule:
+    lasting = lasting_s()
+    steady = steady_lasting_s(lasting, personality)
+    return Schedule.draw(personality, seed, seconds, lasting, steady)
+
+
 def test_same_seed_has_the_same_schedule_and_another_another() -> None:
     """And every fault comes once before any comes twice."""
-    entries = draw_schedule(7, 300.0, lasting_s())
-    assert entries == draw_schedule(7, 300.0, lasting_s())
-    assert entries != draw_schedule(8, 300.0, lasting_s())
+    schedule = draw_schedule(7, 300.0)
+    assert schedule == draw_schedule(7, 300.0)
+    assert schedule.entries != draw_schedule(8, 300.0).entries
     n_faults = len(lasting_s())
-    assert len({it.fault for it in entries[:n_faults]}) == n_faults
-    for entry in entries:
+    assert len({it.fault for it in schedule.entries[:n_faults]}) == n_faults
+    for entry in (*schedule.entries, *schedule.steady):
         least, most = FAULTS[entry.fault].lasts_s
         assert least <= entry.lasts_s <= most
 
 
 def test_schedule_that_was_kept_is_read_again(tmp_path: Path) -> None:
     """To the last digit."""
-    entries = draw_schedule(7, 60.0, lasting_s())
-    write_schedule(tmp_path / "deep" / "schedule.json", 7, "lite", entries)
-    assert read_schedule(tmp_path / "deep" / "schedule.json") == (7, "lite", entries)
+    schedule = draw_schedule(7, LONG_S)
+    schedule.write(tmp_path / "deep" / "schedule.json")
+    assert Schedule.read(tmp_path / "deep" / "schedule.json") == schedule
+
+
+@pytest.mark.parametrize("personality", ["classic", "lite"])
+def test_long_run_ends_with_faults_that_leave_processes_alive(personality: str) -> None:
+    """Lest nobody lives through the minute over which memory is compared."""
+    schedule = draw_schedule(7, LONG_S, personality)
+    assert schedule.steady_s == STEADY_S
+    names = {it.fault for it in schedule.steady}
+    assert {"flood from many", "slow consumer", "silent deafness"} <= names
+    assert names.isdisjoint({"component killed", "device killed", "consumer killed", "deployment"})
+    assert ("configuration changed" in names) == (personality == "classic")
+    assert ("token refused" in names) == (personality == "lite")
+    short = draw_schedule(7, LONG_S - 1, personality)
+    assert (short.steady_s, list(short.steady)) == (0.0, [])
 
 
 def test_longest_pause_is_for_soaks_alone() -> None:
@@ -474,9 +495,11 @@ def test_short_run_loses_nothing_and_is_told(personality: str, tmp_path: Path) -
     """A fault of each kind, and the documentation of the run."""
     names = ("cut in a frame", "component killed", "duplicates", "disk full", "consumer killed")
     entries = [Entry(name, 0.5, FAULTS[name].lasts_s[0], 1) for name in names]
-    plan = Plan(personality=personality, seed=1, entries=entries, seconds=math.inf)
+    schedule = Schedule(
+        personality=personality, seed=1, seconds=300.0, steady_s=0.0, entries=entries, steady=[]
+    )
     said: list[str] = []
-    run = carry_out(plan, said.append, tmp_path / "logs")
+    run = carry_out(schedule, said.append, tmp_path / "logs")
     assert [violation.text for violation in run.violations] == []
     assert [it.fault for it in run.windows] == list(names)
     assert run.totals["answered"] > 0

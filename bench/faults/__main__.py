@@ -14,7 +14,6 @@ bench itself failed; 130 when interrupted.
 import argparse
 import json
 import logging
-import math
 import random
 import signal
 import sys
@@ -24,13 +23,13 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.faults.catalogue import FAULTS, lasting_s
+from bench.faults.catalogue import FAULTS, lasting_s, steady_lasting_s
 from bench.faults.document import write_docs
 from bench.faults.picture import draw
 from bench.faults.report import print_runs, to_json
 from bench.faults.rig import RigError
-from bench.faults.run import Plan, carry_out
-from bench.faults.schedule import Entry, draw_schedule, read_schedule, write_schedule
+from bench.faults.run import carry_out
+from bench.faults.schedule import Schedule
 from bench.machine import describe_run
 from bench.models import ROOT
 from nucleus.personality import PERSONALITIES
@@ -47,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words.source is None:
         found = describe_run("faults") | {"runs": []}
         try:
-            for personality, seed, entries in _plan(words):
-                found["runs"].append(_carry_out(personality, seed, entries, words, console))
+            for schedule in _plan(words):
+                found["runs"].append(_carry_out(schedule, words.out, console))
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps(found, indent=1))
         except RigError as error:
@@ -65,14 +64,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if any(run["violations"] for run in found["runs"]) else 0
 
 
-def _plan(words: argparse.Namespace) -> list[tuple[str, int, list[Entry]]]:
+def _plan(words: argparse.Namespace) -> list[Schedule]:
     if words.schedule is not None:
-        seed, personality, entries = read_schedule(words.schedule)
-        return [(personality, seed, entries)]
+        return [Schedule.read(words.schedule)]
     seed = words.seed if words.seed is not None else random.SystemRandom().randrange(10**6)
     chosen = list(PERSONALITIES) if words.personality == "both" else [words.personality]
     lasting = lasting_s(words.only, soaks=words.soak)
-    return [(name, seed, draw_schedule(seed, _seconds(words), lasting)) for name in chosen]
+    seconds = _seconds(words)
+    return [
+        Schedule.draw(name, seed, seconds, lasting, steady_lasting_s(lasting, name))
+        for name in chosen
+    ]
 
 
 def _seconds(words: argparse.Namespace) -> float:
@@ -80,30 +82,25 @@ def _seconds(words: argparse.Namespace) -> float:
     return default if words.seconds is None else float(words.seconds)
 
 
-def _carry_out(
-    personality: str, seed: int, entries: list[Entry], words: argparse.Namespace, console: Console
-) -> dict[str, Any]:
-    kept = words.out / f"schedule-{personality}-{seed}.json"
-    write_schedule(kept, seed, personality, entries)
-    seconds = sum(it.calm_s + it.lasts_s for it in entries) if words.schedule else _seconds(words)
-    console.print(f"{personality}, seed {seed}, {seconds:.0f} s of faults ({kept})", soft_wrap=True)
+def _carry_out(schedule: Schedule, folder: Path, console: Console) -> dict[str, Any]:
+    name = f"{schedule.personality}-{schedule.seed}"
+    kept = folder / f"schedule-{name}.json"
+    schedule.write(kept)
+    headline = f"{schedule.personality}, seed {schedule.seed}, {schedule.seconds:.0f} s of faults"
+    console.print(f"{headline} ({kept})", soft_wrap=True)
+
+    log: list[str] = []
 
     def say(text: str) -> None:
+        log.append(text)
         console.print(text, markup=False, soft_wrap=True)
 
-    logs = words.out / f"logs-{personality}-{seed}"
-    plan = Plan(
-        personality=personality,
-        seed=seed,
-        entries=entries,
-        seconds=math.inf if words.schedule else seconds,
-    )
-    run = carry_out(plan, say, logs)
+    run = carry_out(schedule, say, folder / f"logs-{name}")
     for violation in run.violations:
         say(f"VIOLATION {violation.kind} ({violation.fault or 'calm'}): {violation.text}")
     if run.violations:
         say(f"it failed; again: python -m bench.faults --schedule {kept}")
-    return to_json(run)
+    return {**to_json(run), "log": log}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from bench.faults.changes import Nonsense, Reconfigured, RolledOut, RolledOutInTrouble
 from bench.faults.fault import Fault
+from bench.faults.pairs import TwoAtOnce
 from bench.faults.processes import (
     AskerKilled,
     AskerPaused,
@@ -14,9 +15,11 @@ from bench.faults.processes import (
     DevicePausedLong,
     MemoryRefused,
 )
+from bench.faults.schedule import Lasting
 from bench.faults.surroundings import (
     ClockAhead,
     ClockBehind,
+    Deafening,
     DiskFull,
     FloodOfMany,
     FloodOfOne,
@@ -59,10 +62,12 @@ _OFTEN: tuple[type[Fault], ...] = (
     FloodOfMany,
     Junk,
     Oversized,
+    Deafening,
     Reconfigured,
     Nonsense,
     RolledOut,
     RolledOutInTrouble,
+    TwoAtOnce,
 )
 _SOAKING: tuple[type[Fault], ...] = (DevicePausedLong,)
 
@@ -77,3 +82,8 @@ def lasting_s(names: Iterable[str] = (), *, soaks: bool = False) -> dict[str, tu
     """
     wanted = list(names) or [it.name for it in (*_OFTEN, *(_SOAKING if soaks else ()))]
     return {name: FAULTS[name].lasts_s for name in wanted}
+
+
+def steady_lasting_s(lasting: Lasting, personality: str) -> Lasting:
+    """Of these faults, those that end no process on a device of this personality."""
+    return {name: it for name, it in lasting.items() if personality not in FAULTS[name].restarts_on}

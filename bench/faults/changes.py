@@ -5,7 +5,7 @@ import time
 from typing import Any, ClassVar
 
 from bench.faults.bundles import VERSIONS
-from bench.faults.fault import Fault
+from bench.faults.fault import EVERYWHERE, Fault
 from bench.faults.ledger import PASSING
 from bench.faults.processes import ComponentKilled, DeviceKilled
 from bench.faults.proxy import everyone
@@ -31,6 +31,7 @@ class Reconfigured(Fault):
     """Other limits, and back."""
 
     name = "configuration changed"
+    restarts_on = ("lite",)
     lasts_s = (1.0, 3.0)
     allowed = PASSING | {"model_changed"}
     expected = "classic: followed without a break; lite: the component is restarted"
@@ -64,6 +65,7 @@ class RolledOut(Fault):
     """A deployment of another version of the model."""
 
     name = "deployment"
+    restarts_on = EVERYWHERE
     takes_time = True
     allowed = PASSING | {"model_changed"}
     expected = "both versions answer, each as itself; a gap while the component is exchanged"
@@ -77,6 +79,7 @@ class RolledOutInTrouble(Fault):
     """A deployment, and in the middle of it a kill, a cut, or a full disk."""
 
     name = "deployment in trouble"
+    restarts_on = EVERYWHERE
     takes_time = True
     allowed = PASSING | {"model_changed"}
     expected = "it succeeds, or all is as before; in any case it has an end"

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.faults.catalogue import FAULTS
-from bench.faults.report import HEAD, headline, tell_holding, to_rows
+from bench.faults.report import HEAD, headline, tell_floods, tell_holding, to_rows
+
+_LOG = "log.txt"
 
 _INTRODUCTION = """\
 # Reliability
@@ -26,7 +28,7 @@ What must hold, and ends the run with an error where it does not:
 - everybody has answers again within a minute of a fault's end;
 - threads and descriptors at the end are those of the beginning; no process has more than 512 MiB;
   in runs of five minutes and more, memory at the end is within 5 % of what it was a minute
-  before.
+  before. For that minute, and 40 s before it, only those faults come that leave processes alive.
 
 """
 
@@ -78,7 +80,7 @@ not seen from outside; its bound shows in memory, and in `busy`.
 
 
 def write_docs(path: Path, found: Mapping[str, Any], picture: Path) -> None:
-    """Writes the file, and the picture into a folder of its name beside it."""
+    """Writes the file, and picture and log into a folder of its name beside it."""
     folder = path.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(picture, folder / picture.name)
@@ -87,12 +89,20 @@ def write_docs(path: Path, found: Mapping[str, Any], picture: Path) -> None:
         parts += [f"\n## {run['personality'].capitalize()}\n\n{headline(run)}.\n\n"]
         parts += _table(HEAD, to_rows(run))
         parts += ["\n", *(f"- {tell_holding(it)}\n" for it in run["holdings"])]
+        parts += [f"- {it}\n" for it in tell_floods(run["notes"])]
         parts += [f"- on the bus: {_counts(run['notes'])}\n", *_verdict(run)]
-    parts += [_COLUMNS, f"\n![Answers a second, and faults]({folder.name}/{picture.name})\n"]
+    parts += [
+        _COLUMNS,
+        f"\n![Answers a second, memory, and faults]({folder.name}/{picture.name})\n",
+    ]
+    parts += [
+        f"\nEach fault of the runs, in its line: [{folder.name}/{_LOG}]({folder.name}/{_LOG}).\n"
+    ]
     names = dict.fromkeys(window["fault"] for run in found["runs"] for window in run["windows"])
     parts += ["\n## The faults\n\n"]
     rows = [[name, _what(name), FAULTS[name].expected] for name in sorted(names)]
     parts += _table(("fault", "what is done", "what is to happen"), rows, align="---")
+    (folder / _LOG).write_text("\n".join(_log(found)), encoding="utf-8")
     parts += [_UNSAFE, _LEFT_OUT]
     path.write_text("".join(parts), encoding="utf-8")
 
@@ -105,6 +115,11 @@ def _facts(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"- Python {found['python']}\n"
     disks = {"tmpfs": "a tmpfs of 24 MiB that is filled", "shared": "RLIMIT_FSIZE on the device"}
     yield f"- the full disk: {', '.join({disks[run['disk']] for run in found['runs']})}\n"
+
+
+def _log(found: Mapping[str, Any]) -> Iterator[str]:
+    for run in found["runs"]:
+        yield from (headline(run), *run.get("log", ()), "")
 
 
 def _verdict(run: Mapping[str, Any]) -> Iterator[str]:

@@ -2,14 +2,17 @@
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 from bench.faults.ledger import PASSING
 from bench.faults.rig import Rig
+from nucleus.personality import PERSONALITIES
 
 NOTHING: frozenset[str] = frozenset()
 """No request may end in an error."""
+
+EVERYWHERE = tuple(PERSONALITIES)
 
 
 class Fault(ABC):
@@ -22,6 +25,7 @@ class Fault(ABC):
         mixes: whether replies may come twice or out of order meanwhile.
         takes_time: whether it is over when `inject` returns, and not when it begins.
         holds_callers: whether it stops those who ask, so that their calls come back late.
+        restarts_on: the personalities of the device where processes end by it.
         expected: what is to happen, in words.
     """
 
@@ -32,6 +36,7 @@ class Fault(ABC):
     mixes: ClassVar[bool] = False
     holds_callers: ClassVar[bool] = False
     takes_time: ClassVar[bool] = False
+    restarts_on: ClassVar[Collection[str]] = ()
     expected: ClassVar[str] = ""
 
     def __init__(self, draw: random.Random) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import psutil
 
 from bench.faults.crowd import Asker
-from bench.faults.fault import NOTHING, Fault
+from bench.faults.fault import EVERYWHERE, NOTHING, Fault
 from bench.faults.ledger import PASSING
 from bench.faults.rig import Rig
 
@@ -18,6 +18,7 @@ class DeviceKilled(Fault):
     """The device is killed, and started again: its IPC server, its tokens, its components."""
 
     name = "device killed"
+    restarts_on = EVERYWHERE
     lasts_s = (0.2, 1.5)
     expected = "the next device ends what is left of the old one, and goes on where it was"
 
@@ -65,6 +66,7 @@ class DevicePausedLong(DevicePaused):
     """The core device stands still for a minute; in a soak."""
 
     name = "device paused 60 s"
+    restarts_on = EVERYWHERE
     lasts_s = (60.0, 60.0)
     expected = (
         "component and clients give the connection up and make another; the component may end"
@@ -87,6 +89,7 @@ class ComponentKilled(Fault):
     """The component is killed."""
 
     name = "component killed"
+    restarts_on = EVERYWHERE
     expected = "the nucleus starts it anew; what it had not answered ends in a timeout"
 
     def inject(self, rig: Rig) -> str:
@@ -102,6 +105,7 @@ class AskerKilled(Fault):
     """A consumer is killed, and started again."""
 
     name = "consumer killed"
+    restarts_on = EVERYWHERE
     lasts_s = (0.1, 1.0)
     allowed = NOTHING
     expected = "its own requests end with it; nobody else notices"
@@ -134,6 +138,7 @@ class MemoryRefused(Fault):
     """The component gets no memory any more: its address space may not grow."""
 
     name = "out of memory"
+    restarts_on = EVERYWHERE
     lasts_s = (2.0, 12.0)
     allowed = PASSING | {"internal"}
     expected = "it answers on with what it has, or says `internal`, or ends and is started anew"

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -55,6 +55,7 @@ def to_json(run: Run) -> dict[str, Any]:
             str(second - int(run.began_s)): n for second, n in sorted(run.per_second.items())
         },
         "holdings": [asdict(it) for it in run.holdings],
+        "memory": run.memory,
         "violations": [{**asdict(it), "at_s": since(it.at_s)} for it in run.violations],
     }
 
@@ -99,6 +100,8 @@ def print_runs(console: Console, found: Mapping[str, Any]) -> None:
         console.print(table)
         for holding in run["holdings"]:
             console.print(f"  {tell_holding(holding)}")
+        for line in tell_floods(run["notes"]):
+            console.print(f"  {line}")
         console.print(f"  noted: {', '.join(f'{n} {what}' for what, n in run['notes'].items())}")
         console.print(f"  violations: {len(run['violations'])}")
 
@@ -112,6 +115,14 @@ def headline(run: Mapping[str, Any]) -> str:
         f" {seconds:.0f} s, {answered} answered ({answered / seconds:.0f} a second),"
         f" {len(run['windows'])} faults"
     )
+
+
+def tell_floods(notes: Mapping[str, int]) -> Iterator[str]:
+    """How much more came than was served; nothing where there was no flood."""
+    published, answered = notes.get("flood: published", 0), notes.get("flood: status 200", 0)
+    if published:
+        factor = f", {published / answered:.0f} times as many" if answered else ""
+        yield f"floods: {published} requests were published, {answered} were answered{factor}"
 
 
 def tell_holding(holding: Mapping[str, Any]) -> str:

@@ -140,19 +140,30 @@ def hold(samples: Iterable[Sample], last_s: float) -> list[Holding]:
 
 
 def judge_holdings(
-    holdings: Iterable[Holding], at_s: float, *, is_long: bool
+    holdings: Iterable[Holding], at_s: float, *, is_steady: bool
 ) -> Iterator[Violation]:
-    """What is more than it should be; growth only where the run was long."""
+    """What is more than it should be; growth only where a run has a steady end."""
     for one in holdings:
         if one.peak_bytes > _MOST_BYTES:
             yield Violation("memory", at_s, f"{one.role}: got {one.peak_bytes >> 20} MiB")
-        if is_long and one.growth is not None and one.growth > _GROWTH:
+        if is_steady and one.growth is None:
+            yield Violation("memory", at_s, f"{one.role}: got no process to compare")
+        if is_steady and one.growth is not None and one.growth > _GROWTH:
             yield Violation("memory", at_s, f"{one.role}: got a growth by {one.growth - 1:.1%}")
         for what, slack in _SLACK.items():
             first, last = getattr(one, what)
             if last > first + slack:
                 text = f"{one.role}: got {last} at the end, expected about {first}"
                 yield Violation(what, at_s, text)
+
+
+def trace(samples: Iterable[Sample], began_s: float) -> dict[str, list[tuple[float, int, float]]]:
+    """By role: seconds since the beginning, process, and its MiB in memory."""
+    found: dict[str, list[tuple[float, int, float]]] = {}
+    for it in samples:
+        point = (round(it.at_s - began_s, 1), it.pid, round(it.rss_bytes / 2**20, 1))
+        found.setdefault(it.role, []).append(point)
+    return found
 
 
 def _both_ends(values: list[int]) -> tuple[int, int]:

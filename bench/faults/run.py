@@ -2,16 +2,16 @@
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.faults.catalogue import FAULTS
 from bench.faults.fault import Fault
 from bench.faults.ledger import Ledger, Violation, Window
-from bench.faults.resources import Holding, Sampler, hold, judge_holdings
+from bench.faults.resources import Holding, Sampler, hold, judge_holdings, trace
 from bench.faults.rig import Rig
-from bench.faults.schedule import Entry
+from bench.faults.schedule import Entry, Schedule
 
 RECOVERY_S = 60.0
 """Within which everybody must have answers again."""
@@ -22,29 +22,10 @@ _POLL_S = 0.005
 _DETAIL_CHARACTERS = 200
 _LAST_S = 60.0
 """The end of a run, over which memory is compared."""
-_LONG_S = 300.0
-"""A run that is long enough for this; processes still grow into their work before."""
 _HAND_S = 2.0
 """How long somebody needs to see that a component is BROKEN, and to restart it."""
 
 Say = Callable[[str], object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a run shall do.
-
-    Attributes:
-        personality: of the device.
-        seed: of what askers draw.
-        entries: the schedule.
-        seconds: after which no other fault begins.
-    """
-
-    personality: str
-    seed: int
-    entries: Sequence[Entry]
-    seconds: float
 
 
 @dataclass(slots=True)
@@ -62,18 +43,19 @@ class Run:
     notes: dict[str, int] = field(default_factory=dict)
     per_second: dict[int, int] = field(default_factory=dict)
     holdings: list[Holding] = field(default_factory=list)
+    memory: dict[str, list[tuple[float, int, float]]] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
 
 
 def carry_out(
-    plan: Plan,
+    schedule: Schedule,
     say: Say,
     logs: Path | None = None,
 ) -> Run:
     """Works a schedule off, for so long as it may; the last fault is recovered from.
 
     Args:
-        plan: see there.
+        schedule: of its faults.
         say: told a line after each fault.
         logs: the directory for the logs of device and components; None for none.
 
@@ -81,16 +63,15 @@ def carry_out(
         RigError: the bench itself does not work.
     """
     ledger = Ledger()
-    with Rig(plan.personality, plan.seed, ledger, logs=logs) as rig:
-        run = Run(plan.personality, plan.seed, rig.disk)
+    with Rig(schedule.personality, schedule.seed, ledger, logs=logs) as rig:
+        run = Run(schedule.personality, schedule.seed, rig.disk)
         _warm_up(rig)
         run.began_s = time.monotonic()
         with Sampler(rig) as sampler:
-            for number, entry in enumerate(plan.entries, 1):
-                if time.monotonic() - run.began_s > plan.seconds:
-                    break
+            for entry in _in_time(schedule, run.began_s):
                 _keep_watch(rig, entry.calm_s)
                 window = _suffer(rig, entry)
+                number = len(ledger.windows)
                 say(f"{time.monotonic() - run.began_s:6.1f} s {number:3} {_told(window)}")
                 for violation in ledger.verdict(time.monotonic(), is_over=False):
                     if violation.at_s >= window.began_s - entry.calm_s:
@@ -98,18 +79,31 @@ def carry_out(
             _keep_watch(rig, _CALM_S)
         run.ended_s = time.monotonic()
         run.holdings = hold(sampler.samples, _LAST_S)
-    _close(run, ledger)
+        run.memory = trace(sampler.samples, run.began_s)
+    _close(run, ledger, is_steady=schedule.steady_s > 0)
     return run
 
 
-def _close(run: Run, ledger: Ledger) -> None:
+def _in_time(schedule: Schedule, began_s: float) -> Iterator[Entry]:
+    """Faults for which there is time, first the common ones, and then those of the steady end."""
+    parts = (
+        (schedule.entries, schedule.seconds - schedule.steady_s),
+        (schedule.steady, schedule.seconds),
+    )
+    for entries, until_s in parts:
+        for entry in entries:
+            if time.monotonic() - began_s > until_s:
+                break
+            yield entry
+
+
+def _close(run: Run, ledger: Ledger, *, is_steady: bool) -> None:
     run.windows = ledger.windows
     run.lost = [ledger.lost_in(window) for window in ledger.windows]
     run.totals, run.notes = dict(ledger.totals), dict(ledger.notes)
     run.per_second = dict(ledger.per_second)
     run.violations = ledger.verdict(run.ended_s, is_over=True)
-    is_long = run.ended_s - run.began_s >= _LONG_S
-    run.violations += judge_holdings(run.holdings, run.ended_s, is_long=is_long)
+    run.violations += judge_holdings(run.holdings, run.ended_s, is_steady=is_steady)
 
 
 def _warm_up(rig: Rig) -> None:

@@ -5,9 +5,19 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 CALM_S = (1.5, 4.0)
 """Between the recovery from a fault and the next one: at least, at most."""
+
+LONG_S = 300.0
+"""A run of so long, or longer, has a steady end."""
+
+STEADY_S = 100.0
+"""Long enough that a process has settled when the last minute begins."""
+
+Lasting = Mapping[str, tuple[float, float]]
+"""Of each fault by name, how long it lasts at least and at most, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +37,74 @@ class Entry:
     seed: int
 
 
-def draw_schedule(
-    seed: int, seconds: float, lasting_s: Mapping[str, tuple[float, float]]
-) -> list[Entry]:
-    """Faults for so many seconds: all of them in turn, each turn shuffled.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """What a run shall do.
 
-    Args:
-        seed: of the draw.
-        seconds: which calm and faults shall fill; recoveries come on top, so not all may fit.
-        lasting_s: of each fault by name, how long it lasts at least and at most.
+    Attributes:
+        personality: of the device.
+        seed: of all that is drawn.
+        seconds: after which no other fault begins.
+        steady_s: the end of them, in which `steady` goes on where `entries` stopped.
+        entries: faults, in their order.
+        steady: faults that leave every process alive, so that memory can be compared.
     """
-    draw = random.Random(seed)  # noqa: S311  (no secret)
+
+    personality: str
+    seed: int
+    seconds: float
+    steady_s: float
+    entries: Sequence[Entry]
+    steady: Sequence[Entry]
+
+    @classmethod
+    def draw(
+        cls,
+        personality: str,
+        seed: int,
+        seconds: float,
+        lasting_s: Lasting,
+        steady_lasting_s: Lasting,
+    ) -> Self:
+        """A schedule of enough faults.
+
+        Args:
+            personality: of the device.
+            seed: of the draw.
+            seconds: of the whole.
+            lasting_s: the faults.
+            steady_lasting_s: those faults that leave processes alive.
+        """
+        steady_s = STEADY_S if seconds >= LONG_S else 0.0
+        draw = random.Random(seed)  # noqa: S311  (no secret)
+        return cls(
+            personality=personality,
+            seed=seed,
+            seconds=seconds,
+            steady_s=steady_s,
+            entries=_fill(draw, seconds - steady_s, lasting_s),
+            steady=_fill(draw, steady_s, steady_lasting_s),
+        )
+
+    def write(self, path: Path) -> None:
+        """Keeps it, for `read`."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """A schedule that was kept."""
+        fields = json.loads(path.read_bytes())
+        for name in ("entries", "steady"):
+            fields[name] = [Entry(**it) for it in fields[name]]
+        return cls(**fields)
+
+
+def _fill(draw: random.Random, seconds: float, lasting_s: Lasting) -> list[Entry]:
+    """All faults in turn, each turn shuffled.
+
+    Calm and faults fill the time; recoveries come on top, so not all may fit.
+    """
     entries: list[Entry] = []
     filled_s = 0.0
     while filled_s < seconds and lasting_s:
@@ -53,16 +120,3 @@ def draw_schedule(
             entries.append(entry)
             filled_s += entry.calm_s + entry.lasts_s
     return entries
-
-
-def write_schedule(path: Path, seed: int, personality: str, entries: Sequence[Entry]) -> None:
-    """Keeps a schedule, for `read_schedule`."""
-    fields = {"seed": seed, "personality": personality, "entries": [asdict(it) for it in entries]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(fields, indent=1))
-
-
-def read_schedule(path: Path) -> tuple[int, str, list[Entry]]:
-    """Seed, personality and faults of a schedule that was kept."""
-    fields = json.loads(path.read_bytes())
-    return fields["seed"], fields["personality"], [Entry(**it) for it in fields["entries"]]

@@ -9,13 +9,21 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import psutil
+from awsiot.greengrasscoreipc import connect as ipc_connect
+from awsiot.greengrasscoreipc import model
 
 from bench.faults.asker import connector
 from bench.faults.crowd import Child
 from bench.faults.fault import NOTHING, Fault
 from bench.faults.proxy import TO_CLIENT, Stall
 from bench.faults.rig import Rig
+from interface.envelope import REQUEST_TOPIC
 from interface.greengrass import CoreDevice
+
+_DEAFENING_VALUES = 100
+"""Nucleus lite takes them, and has no room for them where it delivers."""
+
+_TIMEOUT_S = 10.0
 
 
 class DiskFull(Fault):
@@ -133,6 +141,28 @@ class Oversized(Junk):
         max_bytes = 20_000 if rig.personality == "lite" else 2_000_000
         self._pest = rig.pest("junk", max_bytes=max_bytes, seed=self.draw.getrandbits(32))
         return f"up to {max_bytes} bytes"
+
+
+class Deafening(Fault):
+    """A `jsonMessage` to the requests' topic that is too rich for nucleus lite."""
+
+    name = "deafening message"
+    takes_time = True
+    expected = "classic: refused as any other; lite: the component hears nothing until it probes"
+
+    def inject(self, rig: Rig) -> str:
+        message = {"values": list(range(_DEAFENING_VALUES))}
+        publish = model.PublishMessage(json_message=model.JsonMessage(message=message))
+        request = model.PublishToTopicRequest(topic=REQUEST_TOPIC, publish_message=publish)
+        _, token = rig.root.read_tools_token()
+        device = ipc_connect(ipc_socket=rig.specification()["socket"], authtoken=token)
+        try:
+            operation = device.new_publish_to_topic()
+            operation.activate(request).result(_TIMEOUT_S)
+            operation.get_response().result(_TIMEOUT_S)
+        finally:
+            device.close()
+        return f"a list of {_DEAFENING_VALUES} numbers"
 
 
 class FloodOfOne(Fault):

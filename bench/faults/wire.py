@@ -143,6 +143,7 @@ class RefusedToken(Fault):
     """Cuts the component's connection, and has its next token refused."""
 
     name = "token refused"
+    restarts_on = ("classic",)
     allowed = PASSING
     expected = "classic: the component ends and is started anew; lite: it tries again"
 

@@ -18,6 +18,7 @@ from consumer.job import RETRY_PAUSES_S, Job
 from consumer.settings import Settings, SettingsError, parse_settings, unknown_settings
 from interface.errors import TokenRefusedError, TransportError
 from interface.logs import configure_logging
+from interface.memory import return_memory
 from interface.pubsub import PubSub, Subscription
 
 STOPPED = 128 + signal.SIGTERM
@@ -229,6 +230,7 @@ async def _until_signal(work: Awaitable[int]) -> int:
 
 def main(connect: Callable[[], Device]) -> int:
     """Runs the component; gives the exit code."""
+    return_memory()
     configure_logging("INFO")
     logging.getLogger("awsiot").setLevel(logging.WARNING)  # it has a line for each connection
     return asyncio.run(_until_signal(run(connect)))

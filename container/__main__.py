@@ -10,6 +10,7 @@ from container.component import STOPPED, Component
 from container.settings import Settings, SettingsError, read_settings
 from interface.greengrass import connect
 from interface.logs import configure_logging
+from interface.memory import return_memory
 from model.bundle import check_replay, open_bundle
 from model.errors import BundleError
 
@@ -18,6 +19,7 @@ _log = logging.getLogger("container")
 
 def main() -> int:
     """Runs the component; its exit code."""
+    return_memory()
     configure_logging("INFO")
     logging.getLogger("awsiot").setLevel(logging.WARNING)  # it has a line for each connection
     for number in (signal.SIGTERM, signal.SIGINT):  # until there is something to finish

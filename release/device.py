@@ -16,6 +16,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from interface.memory import return_memory
 from nucleus.errors import DeviceError
 from nucleus.personality import PERSONALITIES
 from nucleus.root import DeviceRoot
@@ -173,6 +174,7 @@ def _start(arguments: argparse.Namespace) -> int:
     from nucleus.device import Device
     from release.components import select
 
+    return_memory()
     selection = select(arguments)
     root = DeviceRoot(arguments.root)
     root.check_free()

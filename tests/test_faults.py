@@ -2,17 +2,21 @@
 
 import contextlib
 import json
+import random
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar, cast
 
 import pytest
 
 from bench.faults.catalogue import FAULTS, lasting_s, steady_lasting_s
 from bench.faults.document import write_docs
+from bench.faults.fault import Fault
 from bench.faults.ledger import ANSWERED, ECHO_S, GRACE_S, PASSING, UNTYPED, WRONG, Ledger, Window
 from bench.faults.ordered import Order
+from bench.faults.pairs import TwoAtOnce
 from bench.faults.picture import draw
 from bench.faults.proxy import (
     TO_CLIENT,
@@ -30,8 +34,9 @@ from bench.faults.proxy import (
     everyone,
     take_frames,
 )
-from bench.faults.report import to_json
+from bench.faults.report import tell_load, to_json
 from bench.faults.resources import Holding, Sample, hold, judge_holdings
+from bench.faults.rig import MAX_WAITING, Rig
 from bench.faults.run import carry_out
 from bench.faults.schedule import LONG_S, STEADY_S, Entry, Schedule
 from bench.machine import describe_run
@@ -256,6 +261,41 @@ def test_more_memory_than_anybody_needs_is_found() -> None:
     assert violation.text == "component: got 1024 MiB"
 
 
+def test_load_is_told_with_the_queue_and_the_factor_of_floods() -> None:
+    """What came, what was served, and what never came at all."""
+    notes = {"flood: published": 450, "flood: status 200": 9, "twice": 3}
+    assert list(tell_load({"longest_queue": 64, "notes": notes})) == [
+        "the component's queue, by its own account: at most 64 requests",
+        "floods: 450 requests were published, 9 were answered, 50 times as many",
+    ]
+    assert len(list(tell_load({"longest_queue": 0, "notes": {}}))) == 1
+
+
+class Recorded(Fault):
+    """Writes down what is done with it."""
+
+    done: ClassVar[list[str]] = []
+
+    def inject(self, rig: Rig) -> str:
+        del rig
+        self.done.append(f"inject {self.name}")
+        return "it"
+
+    def heal(self, rig: Rig) -> None:
+        del rig
+        self.done.append(f"heal {self.name}")
+
+
+def test_two_faults_at_once_end_in_the_reverse_order() -> None:
+    """So that what the second has found broken is still so when it is mended."""
+    wire, process = (type("Named", (Recorded,), {"name": it}) for it in ("wire", "process"))
+    kind = type("Both", (TwoAtOnce,), {"first": (wire,), "second": (process,)})
+    both = kind(random.Random(1))
+    assert both.inject(cast("Rig", None)) == "wire: it; process: it"
+    both.heal(cast("Rig", None))
+    assert Recorded.done == ["inject wire", "inject process", "heal process", "heal wire"]
+
+
 # --- the schedule ---------------------------------------------------------------------------------
 
 
@@ -290,6 +330,11 @@ def test_long_run_ends_with_faults_that_leave_processes_alive(personality: str) 
     schedule = draw_schedule(7, LONG_S, personality)
     assert schedule.steady_s == STEADY_S
     names = {it.fault for it in schedule.steady}
+    assert {it.fault for it in schedule.steady[:3]} == {
+        "slow consumer",
+        "flood from one",
+        "flood from many",
+    }
     assert {"flood from many", "slow consumer", "silent deafness"} <= names
     assert names.isdisjoint({"component killed", "device killed", "consumer killed", "deployment"})
     assert ("configuration changed" in names) == (personality == "classic")
@@ -503,6 +548,7 @@ def test_short_run_loses_nothing_and_is_told(personality: str, tmp_path: Path) -
     assert [violation.text for violation in run.violations] == []
     assert [it.fault for it in run.windows] == list(names)
     assert run.totals["answered"] > 0
+    assert 0 < run.longest_queue <= MAX_WAITING
     assert run.totals["requests"] == sum(n for what, n in run.totals.items() if what != "requests")
     found = describe_run("faults") | {"runs": [json.loads(json.dumps(to_json(run)))]}
     write_docs(tmp_path / "reliability.md", found, draw(found["runs"], tmp_path / "faults.png"))

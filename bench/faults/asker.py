@@ -1,11 +1,13 @@
 """`python -m bench.faults.asker SPECIFICATION`: a consumer, in a process that may be killed.
 
 Some threads share an `InferenceClient`; another asks it with little patience, so that recovery is
-seen soon, and its failures do not count; and one asks by hand, with several requests under way, and
-looks at the order of the replies. Each line on stdout is a record for the ledger:
+seen soon, and its failures do not count; one asks for the component's health; and one asks by hand,
+with several requests under way, and looks at the order of the replies. Each line on stdout is a
+record for the ledger:
 
 ["begin", who, number, time, timeout], ["end", who, number, time, outcome, detail],
-["probed", who, from, to], ["odd", who, kind, time, text], ["note", who, what]
+["probed", who, from, to], ["odd", who, kind, time, text], ["note", who, what],
+["queue", who, requests that wait in the component]
 
 Lines on stdin are orders: {"clock_s": 3600} makes the process believe in another time.
 """
@@ -35,6 +37,7 @@ CONNECTIONS = ("client", "hand")
 
 _SIZES = (1, 1, 1, 1, 2, 3, 7, 20, 60)
 _PROBE_S = 0.25
+_WATCH_S = 0.5
 _PAUSE_S = 0.02
 """After an error, lest those that come at once come by the thousand."""
 
@@ -77,6 +80,11 @@ class Records:
         """Something to count."""
         with self._lock:
             self._write("note", what)
+
+    def queue(self, waiting: int) -> None:
+        """The component has told how many requests wait in it."""
+        with self._lock:
+            self._write("queue", waiting)
 
     def _write(self, kind: str, *fields: object) -> None:
         sys.stdout.write(f"{json.dumps([kind, self._who, *fields])}\n")
@@ -175,10 +183,16 @@ def main(specification: str) -> None:
                 client.predict(answers.rows[0], _PROBE_S)
                 records.probed(began_s)
 
+    def watch_on() -> None:
+        while not has_ended.wait(_WATCH_S):
+            with contextlib.suppress(InferenceError, TransportError):
+                records.queue(client.health(timeout_s).waiting)
+
     callers = [Caller(client, answers, records, 1000 * seed + n) for n in range(fields["threads"])]
     ordered = Ordered(connect_now, answers, by_hand, seed, timeout_s)
     threads = [threading.Thread(target=ask_on, args=(caller,)) for caller in callers]
     threads.append(threading.Thread(target=probe_on))
+    threads.append(threading.Thread(target=watch_on))
     threads.append(threading.Thread(target=ordered.run, args=(has_ended,)))
     for thread in threads:
         thread.start()

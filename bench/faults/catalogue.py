@@ -69,6 +69,7 @@ _OFTEN: tuple[type[Fault], ...] = (
     RolledOutInTrouble,
     TwoAtOnce,
 )
+_LOADS = (FloodOfMany, FloodOfOne, SlowReader, Junk, Oversized)
 _SOAKING: tuple[type[Fault], ...] = (DevicePausedLong,)
 
 FAULTS: dict[str, type[Fault]] = {kind.name: kind for kind in (*_OFTEN, *_SOAKING)}
@@ -85,5 +86,10 @@ def lasting_s(names: Iterable[str] = (), *, soaks: bool = False) -> dict[str, tu
 
 
 def steady_lasting_s(lasting: Lasting, personality: str) -> Lasting:
-    """Of these faults, those that end no process on a device of this personality."""
-    return {name: it for name, it in lasting.items() if personality not in FAULTS[name].restarts_on}
+    """Of these faults, those that end no process on a device of this personality.
+
+    First come those after which processes hold the most.
+    """
+    those = (name for name in lasting if personality not in FAULTS[name].restarts_on)
+    ordered = sorted(those, key=lambda name: FAULTS[name] not in _LOADS)
+    return {name: lasting[name] for name in ordered}

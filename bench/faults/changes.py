@@ -9,7 +9,7 @@ from bench.faults.fault import EVERYWHERE, Fault
 from bench.faults.ledger import PASSING
 from bench.faults.processes import ComponentKilled, DeviceKilled
 from bench.faults.proxy import everyone
-from bench.faults.rig import Rig, RigError
+from bench.faults.rig import MAX_WAITING, Rig, RigError
 from bench.faults.surroundings import DiskFull
 from interface.errors import TransportError
 from nucleus.deployments.history import History
@@ -21,7 +21,7 @@ _MIDDLE_S = 4.5
 
 _GOOD: dict[str, Any] = {
     "maxRows": "10000",
-    "maxWaitingRequests": "64",
+    "maxWaitingRequests": str(MAX_WAITING),
     "logLevel": "INFO",
     "retryAfterMs": "100",
 }

@@ -122,6 +122,8 @@ class Asker:
                 self._ledger.end(f"{name} {who}", *fields)
             elif kind == "probed":
                 self._ledger.probed(f"{name} {who}", *fields)
+            elif kind == "queue":
+                self._ledger.queue(*fields)
             elif kind == "odd":
                 what, at_s, text = fields
                 self._ledger.odd(what, at_s, f"{name}: {text}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.faults.catalogue import FAULTS
-from bench.faults.report import HEAD, headline, tell_floods, tell_holding, to_rows
+from bench.faults.report import HEAD, headline, tell_holding, tell_load, to_rows
 
 _LOG = "log.txt"
 
@@ -26,9 +26,11 @@ What must hold, and ends the run with an error where it does not:
 - replies to what one asker has asked on one connection come in order, and all once, where the bus
   itself does not double or swap, until 2.5 s after it does;
 - everybody has answers again within a minute of a fault's end;
+- the component's queue holds 64 requests at most, by its own account;
 - threads and descriptors at the end are those of the beginning; no process has more than 512 MiB;
-  in runs of five minutes and more, memory at the end is within 5 % of what it was a minute
-  before. For that minute, and 40 s before it, only those faults come that leave processes alive.
+  in runs of ten minutes and more, memory at the end is within 5 % of what it was a minute before.
+  In the last four minutes only those faults come that leave processes alive, floods first: what
+  processes hold afterwards is the most that they need, and only a leak would add to it.
 
 """
 
@@ -74,8 +76,7 @@ _UNSAFE = """
 _LEFT_OUT = """
 Not tried here: loss of power, a full disk of docker's own, a kernel's OOM kill of the container
 (to the bus it is the same as a SIGKILL), and the nuclei themselves: the device is the one in
-[nucleus/](../nucleus/README.md), which behaves as they do but is not they. The queue's length is
-not seen from outside; its bound shows in memory, and in `busy`.
+[nucleus/](../nucleus/README.md), which behaves as they do but is not they.
 """
 
 
@@ -89,7 +90,7 @@ def write_docs(path: Path, found: Mapping[str, Any], picture: Path) -> None:
         parts += [f"\n## {run['personality'].capitalize()}\n\n{headline(run)}.\n\n"]
         parts += _table(HEAD, to_rows(run))
         parts += ["\n", *(f"- {tell_holding(it)}\n" for it in run["holdings"])]
-        parts += [f"- {it}\n" for it in tell_floods(run["notes"])]
+        parts += [f"- {it}\n" for it in tell_load(run)]
         parts += [f"- on the bus: {_counts(run['notes'])}\n", *_verdict(run)]
     parts += [
         _COLUMNS,

@@ -114,6 +114,7 @@ class Ledger:
         self.totals: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
         self.per_second: Counter[int] = Counter()
+        self.longest_queue = 0
         self._lock = threading.Lock()
         self._open: dict[str, dict[int, _Open]] = {}
         self._bad: list[_Ended] = []
@@ -174,6 +175,11 @@ class Ledger:
         with self._lock:
             self.notes[kind] += 1
             self._oddities.append(Violation(kind, at_s, text))
+
+    def queue(self, waiting: int) -> None:
+        """The component has told how many requests wait in it."""
+        with self._lock:
+            self.longest_queue = max(self.longest_queue, waiting)
 
     def violate(self, kind: str, at_s: float, text: str) -> None:
         """Something is not as it must be."""

@@ -56,6 +56,7 @@ def to_json(run: Run) -> dict[str, Any]:
         },
         "holdings": [asdict(it) for it in run.holdings],
         "memory": run.memory,
+        "longest_queue": run.longest_queue,
         "violations": [{**asdict(it), "at_s": since(it.at_s)} for it in run.violations],
     }
 
@@ -100,7 +101,7 @@ def print_runs(console: Console, found: Mapping[str, Any]) -> None:
         console.print(table)
         for holding in run["holdings"]:
             console.print(f"  {tell_holding(holding)}")
-        for line in tell_floods(run["notes"]):
+        for line in tell_load(run):
             console.print(f"  {line}")
         console.print(f"  noted: {', '.join(f'{n} {what}' for what, n in run['notes'].items())}")
         console.print(f"  violations: {len(run['violations'])}")
@@ -117,8 +118,10 @@ def headline(run: Mapping[str, Any]) -> str:
     )
 
 
-def tell_floods(notes: Mapping[str, int]) -> Iterator[str]:
-    """How much more came than was served; nothing where there was no flood."""
+def tell_load(run: Mapping[str, Any]) -> Iterator[str]:
+    """The queue's bound, and how much more came in floods than was served."""
+    yield f"the component's queue, by its own account: at most {run['longest_queue']} requests"
+    notes = run["notes"]
     published, answered = notes.get("flood: published", 0), notes.get("flood: status 200", 0)
     if published:
         factor = f", {published / answered:.0f} times as many" if answered else ""

@@ -35,7 +35,10 @@ from release.rollout.update import bundle_update
 TIMEOUT_S = 2.0
 """Of a request."""
 
-CONFIGURATION = {"deferUpdateSeconds": "3"}
+MAX_WAITING = 64
+"""Requests in the component's queue."""
+
+CONFIGURATION = {"deferUpdateSeconds": "3", "maxWaitingRequests": str(MAX_WAITING)}
 """Full load defers every update for as long as it may."""
 
 _START_S = 60.0

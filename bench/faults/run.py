@@ -10,7 +10,7 @@ from bench.faults.catalogue import FAULTS
 from bench.faults.fault import Fault
 from bench.faults.ledger import Ledger, Violation, Window
 from bench.faults.resources import Holding, Sampler, hold, judge_holdings, trace
-from bench.faults.rig import Rig
+from bench.faults.rig import MAX_WAITING, Rig
 from bench.faults.schedule import Entry, Schedule
 
 RECOVERY_S = 60.0
@@ -42,6 +42,7 @@ class Run:
     totals: dict[str, int] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
     per_second: dict[int, int] = field(default_factory=dict)
+    longest_queue: int = 0
     holdings: list[Holding] = field(default_factory=list)
     memory: dict[str, list[tuple[float, int, float]]] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
@@ -102,6 +103,9 @@ def _close(run: Run, ledger: Ledger, *, is_steady: bool) -> None:
     run.lost = [ledger.lost_in(window) for window in ledger.windows]
     run.totals, run.notes = dict(ledger.totals), dict(ledger.notes)
     run.per_second = dict(ledger.per_second)
+    run.longest_queue = ledger.longest_queue
+    if run.longest_queue > MAX_WAITING:
+        ledger.violate("queue", run.ended_s, f"got {run.longest_queue} requests that waited")
     run.violations = ledger.verdict(run.ended_s, is_over=True)
     run.violations += judge_holdings(run.holdings, run.ended_s, is_steady=is_steady)
 

@@ -10,11 +10,11 @@ from typing import Self
 CALM_S = (1.5, 4.0)
 """Between the recovery from a fault and the next one: at least, at most."""
 
-LONG_S = 300.0
+LONG_S = 600.0
 """A run of so long, or longer, has a steady end."""
 
-STEADY_S = 100.0
-"""Long enough that a process has settled when the last minute begins."""
+STEADY_S = 240.0
+"""Long enough that processes hold the most that they need before the last minute begins."""
 
 Lasting = Mapping[str, tuple[float, float]]
 """Of each fault by name, how long it lasts at least and at most, in seconds."""
@@ -73,7 +73,8 @@ class Schedule:
             seed: of the draw.
             seconds: of the whole.
             lasting_s: the faults.
-            steady_lasting_s: those faults that leave processes alive.
+            steady_lasting_s: those faults that leave processes alive; they come in this order
+                once, and then in turns as the others.
         """
         steady_s = STEADY_S if seconds >= LONG_S else 0.0
         draw = random.Random(seed)  # noqa: S311  (no secret)
@@ -83,7 +84,7 @@ class Schedule:
             seconds=seconds,
             steady_s=steady_s,
             entries=_fill(draw, seconds - steady_s, lasting_s),
-            steady=_fill(draw, steady_s, steady_lasting_s),
+            steady=_fill(draw, steady_s, steady_lasting_s, is_ordered=True),
         )
 
     def write(self, path: Path) -> None:
@@ -100,16 +101,19 @@ class Schedule:
         return cls(**fields)
 
 
-def _fill(draw: random.Random, seconds: float, lasting_s: Lasting) -> list[Entry]:
-    """All faults in turn, each turn shuffled.
+def _fill(
+    draw: random.Random, seconds: float, lasting_s: Lasting, *, is_ordered: bool = False
+) -> list[Entry]:
+    """All faults in turn, each turn shuffled, but for the first where it has an order.
 
     Calm and faults fill the time; recoveries come on top, so not all may fit.
     """
     entries: list[Entry] = []
     filled_s = 0.0
     while filled_s < seconds and lasting_s:
-        turn = sorted(lasting_s)
-        draw.shuffle(turn)
+        turn = list(lasting_s)
+        if entries or not is_ordered:
+            draw.shuffle(turn)
         for name in turn:
             entry = Entry(
                 name,

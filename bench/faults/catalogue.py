@@ -1,9 +1,11 @@
 """All faults, by name."""
 
+import logging
 from collections.abc import Iterable
 
 from bench.faults.changes import Nonsense, Reconfigured, RolledOut, RolledOutInTrouble
 from bench.faults.fault import Fault
+from bench.faults.jumps import AllAhead, AllBehind, AllFarAhead
 from bench.faults.pairs import TwoAtOnce
 from bench.faults.processes import (
     AskerKilled,
@@ -57,6 +59,9 @@ _OFTEN: tuple[type[Fault], ...] = (
     DiskFull,
     ClockAhead,
     ClockBehind,
+    AllAhead,
+    AllBehind,
+    AllFarAhead,
     SlowReader,
     FloodOfOne,
     FloodOfMany,
@@ -72,17 +77,25 @@ _OFTEN: tuple[type[Fault], ...] = (
 _LOADS = (FloodOfMany, FloodOfOne, SlowReader, Junk, Oversized)
 _SOAKING: tuple[type[Fault], ...] = (DevicePausedLong,)
 
+_log = logging.getLogger(__name__)
+
 FAULTS: dict[str, type[Fault]] = {kind.name: kind for kind in (*_OFTEN, *_SOAKING)}
 
 
 def lasting_s(names: Iterable[str] = (), *, soaks: bool = False) -> dict[str, tuple[float, float]]:
     """How long each of the faults lasts; of all, those of a soak only there.
 
+    Those that this machine lacks something for are left out, and the log says so.
+
     Raises:
         KeyError: there is no fault of a name.
     """
     wanted = list(names) or [it.name for it in (*_OFTEN, *(_SOAKING if soaks else ()))]
-    return {name: FAULTS[name].lasts_s for name in wanted}
+    lacking = {name: FAULTS[name].lacks() for name in wanted}
+    for name, lacks in lacking.items():
+        if lacks:
+            _log.warning("left out: %s: %s", name, lacks)
+    return {name: FAULTS[name].lasts_s for name in wanted if not lacking[name]}
 
 
 def steady_lasting_s(lasting: Lasting, personality: str) -> Lasting:

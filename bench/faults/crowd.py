@@ -1,6 +1,7 @@
 """Processes that ask, and those that only make trouble, as seen from the bench."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ class Child:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", f"bench.faults.{module}", json.dumps(specification)],
                 cwd=ROOT,
+                env={**os.environ, **specification.get("environment", {})},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,

@@ -43,6 +43,11 @@ class Fault(ABC):
         """Takes the dice, which decide what is left open."""
         self.draw = draw
 
+    @classmethod
+    def lacks(cls) -> str:
+        """What this machine lacks for it; empty where it has all."""
+        return ""
+
     @abstractmethod
     def inject(self, rig: Rig) -> str:
         """Does it; what was done to whom, in a few words."""

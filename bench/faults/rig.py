@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import psutil
 
+from bench.faults import clock
 from bench.faults.bundles import VERSIONS, Material, make_material
 from bench.faults.crowd import Asker, Child
 from bench.faults.ledger import Ledger
@@ -63,6 +64,7 @@ class Rig:
         ledger: the books.
         askers: the consumers.
         proxy: before the device; listens while the device runs.
+        clock: of device, component and consumers; None where there can be none that may jump.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Rig:
             self.folder = Path(name)
             self.root = DeviceRoot(self.folder / "root")
             self.disk = stack.enter_context(_own_disk(self.root.path))
+            self.clock = None if clock.lacks() else stack.enter_context(clock.Clock(self.folder))
             self.material: Material = make_material(self.folder)
             self._public = self.folder / "askers.socket"
             self._private = self.root.path / "device.socket"  # on the same disk
@@ -139,7 +142,15 @@ class Rig:
             "answers": str(self.material.path),
             "max_packet_bytes": 10_000 if self.personality == "lite" else None,
             "timeout_s": TIMEOUT_S,
+            "environment": dict(self._environment()),
         }
+
+    def _environment(self) -> Mapping[str, str]:
+        return {} if self.clock is None else self.clock.environment
+
+    def _interpreter(self) -> dict[str, str]:
+        """What has the component run by an interpreter with the clock: it inherits nothing."""
+        return {} if self.clock is None else {"python": str(self.clock.python)}
 
     # --- the device -------------------------------------------------------------------------------
 
@@ -157,12 +168,13 @@ class Rig:
         """
         words = [str(self.material.bundles[VERSIONS[0]]), "--root", str(self.root.path)]
         words += ["--personality", self.personality]
-        words += ["--configure", f"{INFERENCE}={json.dumps(CONFIGURATION)}"]
+        configuration = {**CONFIGURATION, **self._interpreter()}
+        words += ["--configure", f"{INFERENCE}={json.dumps(configuration)}"]
         with (self.folder / "device.out").open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "release.cli", "device", "start", *words],
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(ROOT), **self._environment()},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -268,7 +280,9 @@ class Rig:
     def deploy_bundle(self, version: str) -> str:
         """Rolls a bundle out, and waits for its end; the result."""
         update = bundle_update(self.material.bundles[version])
-        outcome = roll_out(self.root, update, timeout_s=_START_S)
+        outcome = roll_out(
+            self.root, update, configuration=self._interpreter(), timeout_s=_START_S
+        )
         return str(outcome.record.result)
 
     def configure(self, fields: Mapping[str, Any]) -> Record:

@@ -48,6 +48,8 @@ class ComponentLog:
         self._now = now
         self._file: IO[bytes] | None = None
         self._size_bytes = 0
+        self._aside: dict[Path, int] = {}
+        self._n_aside = 0
         self._is_lost = False
         self._listeners: list[Listener] = []
 
@@ -127,17 +129,27 @@ class ComponentLog:
         while (aside := self.path.with_name(f"{stem}_{number}.log")).exists():
             number += 1
         self.path.rename(aside)
+        self._n_aside += 1
+        self._aside[aside] = self._n_aside
         self._file = self.path.open("ab", buffering=0)
         self._size_bytes = 0
         self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        """Removes the oldest files, until the others and a full new one fit."""
+        """Removes the oldest files, until the others and a full new one fit.
+
+        Those of this process are newer than any of an earlier one, and in the order in which they
+        came: the times of files follow a clock that may have been set back.
+        """
         # Another component's name may begin with this one's: a time must follow.
         pattern = f"{self.path.stem}_[0-9][0-9][0-9][0-9]_[0-9][0-9]_*.log"
-        aside = [(path.stat().st_mtime_ns, path) for path in self.path.parent.glob(pattern)]
+        found = {path: path.stat() for path in self.path.parent.glob(pattern)}
+        newest_first = sorted(
+            found, key=lambda it: (self._aside.get(it, 0), found[it].st_mtime_ns, it), reverse=True
+        )
         kept_bytes = self._file_bytes
-        for _, path in sorted(aside, reverse=True):
-            kept_bytes += path.stat().st_size
+        for path in newest_first:
+            kept_bytes += found[path].st_size
             if kept_bytes > self._total_bytes:
                 path.unlink()
+                self._aside.pop(path, None)

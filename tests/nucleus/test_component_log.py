@@ -81,6 +81,23 @@ def test_full_file_is_put_aside_and_the_oldest_are_removed(tmp_path: Path) -> No
     assert all(re.fullmatch(r"a\.B_2026_11_21_10_\d+\.log", name) for name in names)
 
 
+def test_files_of_a_clock_that_was_ahead_are_removed_before_new_ones(tmp_path: Path) -> None:
+    """Else they would stay for years, and each new one would go at once."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    ahead = [folder / f"a.B_2076_11_21_10_{n}.log" for n in range(3)]
+    for path in ahead:
+        path.write_text("x" * 500)
+        os.utime(path, (3.4e9, 3.4e9))
+    log = make(tmp_path, file_bytes=500, total_bytes=2000)
+    for i in range(100):
+        log.event("INFO", f"line {i}", "NEW")
+        log.close()  # nothing is kept of a file that was put aside but its place
+    assert not any(path.exists() for path in ahead)
+    kept = "".join(path.read_text() for path in folder.iterdir())
+    assert {int(n) for n in re.findall(r"line (\d+)\.", kept)} >= set(range(90, 100))
+
+
 def test_line_longer_than_a_file_is_written_whole(tmp_path: Path) -> None:
     """It gets a file of its own."""
     log = make(tmp_path, file_bytes=100)

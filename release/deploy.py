@@ -108,8 +108,7 @@ def deploy(arguments: argparse.Namespace) -> int:
             f"; {left(record)}"
         )
     if not arguments.json:
-        took_s = (record.ended or record.created) - record.created
-        print(f"deployment {deployment_id}: {record.result} after {took_s:.1f} s")
+        print(f"deployment {deployment_id}: {record.result}{took(record)}")
     return 0
 
 
@@ -144,6 +143,11 @@ def deployments(arguments: argparse.Namespace) -> int:
 
     show_deployments(records, Console())
     return 0
+
+
+def took(record: Record) -> str:
+    """` after` and how long, to follow a result; empty where the device does not know."""
+    return "" if record.took_s is None else f" after {record.took_s:.1f} s"
 
 
 def left(record: Record) -> str:

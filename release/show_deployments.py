@@ -29,7 +29,7 @@ def show_deployments(records: Sequence[Record], console: Console) -> None:
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created)),
             shown(changes_of(record)),
             f"[{colour if record.result else 'yellow'}]{state}[/]",
-            "" if record.ended is None else f"{record.ended - record.created:.1f} s",
+            "" if record.took_s is None else f"{record.took_s:.1f} s",
         )
     console.print(table)
     for record in records:

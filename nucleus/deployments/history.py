@@ -57,6 +57,10 @@ class Record:
         configure: components that it configures.
         created: in seconds since 1970.
         ended: likewise; None as long as it has not.
+        began_s: when the device took it, in seconds of its monotonic clock; None where that was
+            another device's.
+        took_s: from then to its end, whatever was done to the clock meanwhile; None where it has
+            not ended, or in the hands of another device.
         phase: how far it is.
         waiting: what it waits for, in a few words; empty for nothing.
         intended: the result that it has once its state is the current one; None before that is
@@ -72,6 +76,8 @@ class Record:
     configure: list[str] = field(default_factory=list)
     created: float
     ended: float | None = None
+    began_s: float | None = None
+    took_s: float | None = None
     phase: Phase = Phase.QUEUED
     waiting: str = ""
     intended: Result | None = None
@@ -83,6 +89,8 @@ class Record:
         self.phase, self.waiting = Phase.DONE, ""
         self.result, self.message = result, message
         self.ended = time.time()
+        if self.began_s is not None:
+            self.took_s = time.monotonic() - self.began_s
 
 
 class History:
@@ -105,6 +113,7 @@ class History:
             remove=list(deployment.remove),
             configure=sorted(deployment.configurations),
             created=deployment.created_ms / 1000,
+            began_s=time.monotonic(),
         )
         self.write(record)
         for path in self._files()[:-KEPT]:
@@ -148,6 +157,7 @@ class History:
         """
         open_ones = [record for record in self.read() if record.result is None]
         for record in open_ones:
+            record.began_s = None  # by a clock that may have begun anew
             record.end(*result_of(record))
             self.write(record)
         return open_ones

@@ -5,7 +5,7 @@ from rich.markup import escape
 
 from nucleus.deployments.history import Result
 from release.components import INFERENCE
-from release.deploy import left
+from release.deploy import left, took
 from release.replay import Replay
 from release.rollout.deployment import Outcome
 
@@ -23,11 +23,10 @@ def show_outcome(outcome: Outcome, model: str, golden: Replay | None, console: C
         console: to print on.
     """
     record = outcome.record
-    took_s = (record.ended or record.created) - record.created
     word, colour = ("accepted", "green") if outcome.is_accepted else ("refused", "red")
     what = f"{INFERENCE} {outcome.version}{model and f' ({model})'}"
     console.print(
-        f"[bold {colour}]{word}[/] {escape(what)}: {record.result} after {took_s:.1f} s",
+        f"[bold {colour}]{word}[/] {escape(what)}: {record.result}{took(record)}",
         soft_wrap=True,
     )
     for name, text in _lines(outcome, golden):

@@ -1,5 +1,6 @@
 """Records of deployments."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,31 @@ def test_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     record.end(Result.SUCCESSFUL)
     history.write(record)
     assert History(tmp_path).read() == [record]
+
+
+@pytest.mark.parametrize("jump_s", [-3600.0, 1.6e9])
+def test_clock_that_is_set_meanwhile_does_not_change_how_long_a_deployment_took(
+    jump_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its beginning and its end are of two clocks then."""
+    history = History(tmp_path)
+    record = history.open(Deployment())
+    tell_time = time.time
+    monkeypatch.setattr(time, "time", lambda: tell_time() + jump_s)
+    record.end(Result.SUCCESSFUL)
+    assert record.ended is not None
+    assert abs(record.ended - record.created) > 1000
+    assert record.took_s is not None
+    assert 0 <= record.took_s < 60
+
+
+def test_nobody_knows_how_long_what_an_earlier_device_began_took(tmp_path: Path) -> None:
+    """Since it may have been before the machine was started again."""
+    history = History(tmp_path)
+    history.open(Deployment())
+    [record] = History(tmp_path).conclude(lambda _: (Result.CANCELED, ""))
+    assert record.ended is not None
+    assert record.took_s is None
 
 
 def test_no_directory_is_an_empty_history(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ class ComponentStatus:
         name: of the component.
         version: of the component.
         state: of its lifecycle.
-        since: in that state, in seconds since 1970.
+        since: in that state, in seconds since 1970; for people, for that clock may be set.
+        since_s: the same in seconds of the machine's monotonic clock, which other processes share.
         errors: in all, since the device runs.
         pid: of the shell of `startup` or `run`; None where neither runs.
         last_error: the text of the latest error; empty where there was none.
@@ -62,6 +63,7 @@ class ComponentStatus:
     version: str
     state: State
     since: float
+    since_s: float
     errors: int
     pid: int | None
     last_error: str
@@ -105,7 +107,7 @@ class Component:
         if on_line is not None:
             self._log.follow(on_line)
         self._lifecycle = Lifecycle(self._on_change, clock_s, is_installed=is_installed)
-        self._since = time.time()
+        self._mark_time()
         self._woken = asyncio.Event()
         self._is_closing = False
         self._main: Script | None = None
@@ -131,6 +133,7 @@ class Component:
             version=self.spec.version,
             state=self._lifecycle.state,
             since=self._since,
+            since_s=self._since_s,
             errors=self._lifecycle.errors,
             pid=runs.pid if runs is not None else None,
             last_error=self._lifecycle.last_error,
@@ -381,8 +384,11 @@ class Component:
     def _say(self, level: Level, text: str, fields: Mapping[str, object] | None = None) -> None:
         self._log.event(level, text, self._lifecycle.state, fields)
 
+    def _mark_time(self) -> None:
+        self._since, self._since_s = time.time(), time.monotonic()
+
     def _on_change(self) -> None:
-        self._since = time.time()
+        self._mark_time()
         _log.info("%s is %s", self.spec.name, self._lifecycle.state)
         if self._lifecycle.state in {State.ERRORED, State.BROKEN}:
             self._say("ERROR", self._lifecycle.last_error)

@@ -95,7 +95,7 @@ def show_device(status: Mapping[str, Any], console: Console) -> None:
             shown(component["name"]),
             shown(component["version"]),
             f"[{colour}]{state}[/{colour}]",
-            _duration(time.time() - component["since"]),
+            _duration(time.monotonic() - component["since_s"]),
             str(component["errors"]),
             "" if component["pid"] is None else str(component["pid"]),
         )

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -151,6 +152,7 @@ def test_status_says_how_a_component_is(device: Device) -> None:
             await device.until_state("a", State.RUNNING)
             found = json.loads(json.dumps(asdict(device.status("a"))))
             assert found.pop("since") > 0
+            assert 0 < found.pop("since_s") <= time.monotonic()
             assert found.pop("pid") > 0
             assert found == {
                 "name": "a",

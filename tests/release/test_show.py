@@ -91,6 +91,7 @@ def component(**fields: Any) -> dict[str, Any]:
         "version": "1.2.3",
         "state": "RUNNING",
         "since": time.time(),
+        "since_s": time.monotonic(),
         "errors": 0,
         "pid": 4711,
         "last_error": "",
@@ -127,15 +128,20 @@ def test_error_of_a_component_is_shown_as_it_is() -> None:
         (3600, "1 h 0 min"),
         (86_399, "23 h 59 min"),
         (90_061, "1 d 1 h"),
-        (-5, "0 s"),  # a clock that was set back
     ],
 )
 def test_time_in_a_state_is_shown_in_its_two_largest_units(
     seconds: int, shown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As people say it."""
-    monkeypatch.setattr(time, "time", lambda: 1e9)
-    assert f" {shown} " in device_printed(component(since=1e9 - seconds))
+    monkeypatch.setattr(time, "monotonic", lambda: 1e9)
+    assert f" {shown} " in device_printed(component(since_s=1e9 - seconds))
+
+
+@pytest.mark.parametrize("jump_s", [-3600.0, 3600.0, 1.6e9])
+def test_clock_that_is_set_changes_no_time_in_a_state(jump_s: float) -> None:
+    """A device boots in 1970, and hears of the time when it is online."""
+    assert " 0 s " in device_printed(component(since=time.time() - jump_s))
 
 
 HEALTH = {

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from bench.faults.changes import Nonsense, Reconfigured, RolledOut, RolledOutInTrouble
 from bench.faults.fault import Fault
-from bench.faults.jumps import AllAhead, AllBehind, AllFarAhead
+from bench.faults.jumps import AllAhead, AllBehind, AllFarAhead, AllIn1970
 from bench.faults.pairs import TwoAtOnce
 from bench.faults.processes import (
     AskerKilled,
@@ -62,6 +62,7 @@ _OFTEN: tuple[type[Fault], ...] = (
     AllAhead,
     AllBehind,
     AllFarAhead,
+    AllIn1970,
     SlowReader,
     FloodOfOne,
     FloodOfMany,

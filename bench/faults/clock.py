@@ -1,8 +1,8 @@
 """A wall clock for all processes of a rig, which may jump; this machine's own is left alone.
 
-A library that is preloaded (`clock.c`) adds an offset to what the kernel says. It is made here, with
-a C compiler, since libfaketime 0.9.10 would not do: under it, `time.sleep` of Python 3.11 fails with
-EINVAL, and a file that is read anew at each look at the clock costs 4 us instead of 0.05.
+A library that is preloaded (`clock.c`) adds an offset to what the kernel says. It is made here,
+with a C compiler, since libfaketime 0.9.10 would not do: under it, `time.sleep` of Python 3.11
+fails with EINVAL, and a look at the clock, which reads a file anew, costs 4 us instead of 0.05.
 """
 
 import functools

@@ -280,9 +280,7 @@ class Rig:
     def deploy_bundle(self, version: str) -> str:
         """Rolls a bundle out, and waits for its end; the result."""
         update = bundle_update(self.material.bundles[version])
-        outcome = roll_out(
-            self.root, update, configuration=self._interpreter(), timeout_s=_START_S
-        )
+        outcome = roll_out(self.root, update, configuration=self._interpreter(), timeout_s=_START_S)
         return str(outcome.record.result)
 
     def configure(self, fields: Mapping[str, Any]) -> Record:

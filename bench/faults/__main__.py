@@ -40,7 +40,8 @@ _SOAK_S = 1800.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; the exit code."""
     words = _parser().parse_args(arguments)
-    logging.getLogger("interface").addHandler(logging.NullHandler())  # it loses connections often
+    for name in ("interface", "asyncio"):  # they lose connections often, as they shall
+        logging.getLogger(name).addHandler(logging.NullHandler())
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
     path: Path = words.source or words.out / "faults.json"
     if words.source is None:

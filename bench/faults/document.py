@@ -56,9 +56,14 @@ _UNSAFE = """
   where nobody asks. It is found by probes after 5 s of silence and two tries of 5 s; sooner, and
   a nucleus that is slow for a moment would cost a connection.
 - **Clocks.** Deadlines are wall clock, since requester and component share the device's clock.
-  Where they do not, an hour behind makes every request too late, and an hour ahead none. The
-  bench moves the clock of a consumer's process alone; a jump of the device's own clock is not
-  tried, and would make those requests too late that are under way at that moment.
+  Where it jumps ahead, what is under way at that moment is answered with `deadline_exceeded`, and
+  may be asked again; a jump back changes nothing. All else that measures time does so by the
+  monotonic clock. Where requester and component do not share a clock, an hour behind makes every
+  request too late, and an hour ahead none.
+- **Configuration that is deployed while the clock is wrong.** Greengrass itself keeps the wall
+  clock time of each value's deployment, and an older one does not replace a newer one: what was
+  deployed while the clock was ahead stays until that time comes, though later deployments of it
+  say SUCCESSFUL. Deploy configuration once the clock is right.
 - **Whoever may publish to the request topic may fill the queue.** It is bounded, and others are
   told `busy`, or run into their deadline; nothing tells a flood's requests from others'. On
   nucleus lite one `jsonMessage` of two rows silences every subscription that it reaches, for as

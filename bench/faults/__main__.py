@@ -23,7 +23,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.faults.catalogue import FAULTS, lasting_s, steady_lasting_s
+from bench.faults.catalogue import FAULTS, lasting_s, steady
 from bench.faults.document import write_docs
 from bench.faults.picture import draw
 from bench.faults.report import print_runs, to_json
@@ -72,10 +72,7 @@ def _plan(words: argparse.Namespace) -> list[Schedule]:
     chosen = list(PERSONALITIES) if words.personality == "both" else [words.personality]
     lasting = lasting_s(words.only, soaks=words.soak)
     seconds = _seconds(words)
-    return [
-        Schedule.draw(name, seed, seconds, lasting, steady_lasting_s(lasting, name))
-        for name in chosen
-    ]
+    return [Schedule.draw(name, seed, seconds, lasting, steady(lasting, name)) for name in chosen]
 
 
 def _seconds(words: argparse.Namespace) -> float:

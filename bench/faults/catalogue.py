@@ -17,7 +17,6 @@ from bench.faults.processes import (
     DevicePausedLong,
     MemoryRefused,
 )
-from bench.faults.schedule import Lasting
 from bench.faults.surroundings import (
     ClockAhead,
     ClockBehind,
@@ -99,11 +98,11 @@ def lasting_s(names: Iterable[str] = (), *, soaks: bool = False) -> dict[str, tu
     return {name: FAULTS[name].lasts_s for name in wanted if not lacking[name]}
 
 
-def steady_lasting_s(lasting: Lasting, personality: str) -> Lasting:
+def steady(names: Iterable[str], personality: str) -> list[str]:
     """Of these faults, those that end no process on a device of this personality.
 
-    First come those after which processes hold the most.
+    Those after which processes hold the most come first, and once more at the end.
     """
-    those = (name for name in lasting if personality not in FAULTS[name].restarts_on)
-    ordered = sorted(those, key=lambda name: FAULTS[name] not in _LOADS)
-    return {name: lasting[name] for name in ordered}
+    those = [name for name in names if personality not in FAULTS[name].restarts_on]
+    loads = [name for name in those if FAULTS[name] in _LOADS]
+    return [*loads, *(name for name in those if name not in loads), *loads]

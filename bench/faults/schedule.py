@@ -13,7 +13,7 @@ CALM_S = (1.5, 4.0)
 LONG_S = 600.0
 """A run of so long, or longer, has a steady end."""
 
-STEADY_S = 240.0
+STEADY_S = 270.0
 """Long enough that processes hold the most that they need before the last minute begins."""
 
 Lasting = Mapping[str, tuple[float, float]]
@@ -64,7 +64,7 @@ class Schedule:
         seed: int,
         seconds: float,
         lasting_s: Lasting,
-        steady_lasting_s: Lasting,
+        steady: Sequence[str],
     ) -> Self:
         """A schedule of enough faults.
 
@@ -73,8 +73,8 @@ class Schedule:
             seed: of the draw.
             seconds: of the whole.
             lasting_s: the faults.
-            steady_lasting_s: those faults that leave processes alive; they come in this order
-                once, and then in turns as the others.
+            steady: those that leave processes alive; they come in this order first, and then
+                in turns as the others.
         """
         steady_s = STEADY_S if seconds >= LONG_S else 0.0
         draw = random.Random(seed)  # noqa: S311  (no secret)
@@ -84,7 +84,7 @@ class Schedule:
             seconds=seconds,
             steady_s=steady_s,
             entries=_fill(draw, seconds - steady_s, lasting_s),
-            steady=_fill(draw, steady_s, steady_lasting_s, is_ordered=True),
+            steady=_fill(draw, steady_s, {name: lasting_s[name] for name in steady}, steady),
         )
 
     def write(self, path: Path) -> None:
@@ -102,9 +102,9 @@ class Schedule:
 
 
 def _fill(
-    draw: random.Random, seconds: float, lasting_s: Lasting, *, is_ordered: bool = False
+    draw: random.Random, seconds: float, lasting_s: Lasting, first: Sequence[str] = ()
 ) -> list[Entry]:
-    """All faults in turn, each turn shuffled, but for the first where it has an order.
+    """All faults in turn, each turn shuffled, but for the first where that is given.
 
     Calm and faults fill the time; recoveries come on top, so not all may fit.
     """
@@ -112,8 +112,9 @@ def _fill(
     filled_s = 0.0
     while filled_s < seconds and lasting_s:
         turn = list(lasting_s)
-        if entries or not is_ordered:
-            draw.shuffle(turn)
+        draw.shuffle(turn)
+        if first and not entries:
+            turn = list(first)
         for name in turn:
             entry = Entry(
                 name,

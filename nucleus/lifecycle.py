@@ -61,6 +61,9 @@ ALLOWED_REPORTS = {
 READY = frozenset({State.RUNNING, State.FINISHED})
 """The states of a dependency in which its hard dependants may start and go on."""
 
+_KILLED = 128 + 9
+"""What a shell, and docker, make of SIGKILL, which is also the kernel's way to get memory back."""
+
 _COUNTED = frozenset({State.NEW, State.STARTING, State.RUNNING})
 _STARTED = frozenset({State.STARTING, State.RUNNING})
 _AT_REST = frozenset({State.NEW, State.INSTALLED, State.FINISHED, State.BROKEN})
@@ -169,7 +172,7 @@ class Lifecycle:
         if self.state not in _STARTED:
             return
         if code != 0:
-            self.fail(with_words(f"{step}: got exit code {code}, expected 0", said))
+            self.fail(with_words(f"{step}: got {_name_exit(code)}, expected 0", said))
         elif step == "run":
             self.stop()
         elif self.state is State.STARTING:
@@ -283,6 +286,12 @@ class Lifecycle:
 def with_words(error: str, said: str) -> str:
     """An error of a step, with what its script has said last about what is wrong."""
     return f"{error}; its last error: {said}" if said else error
+
+
+def _name_exit(code: int) -> str:
+    """An exit code, and what it means where people would have to look that up."""
+    meaning = " (killed, by somebody or for want of memory)" if code == _KILLED else ""
+    return f"exit code {code}{meaning}"
 
 
 def _from_rest(desired: State) -> State:

@@ -56,7 +56,9 @@ def test_container_ends_with_its_client_and_is_replaced_after_a_crash(
     wait_until(lambda: containers() == [], "the end of a container without a client", 10.0)
     own.process.send_signal(signal.SIGCONT)
     own.wait_state("RUNNING", not_pid=client.pid)
-    assert own.component()["last_error"] == "startup: got exit code 137, expected 0"
+    why = "startup: got exit code 137 (killed, by somebody or for want of memory), expected 0"
+    # Where another test's container was killed for memory a minute ago, more follows.
+    assert own.component()["last_error"].startswith(why)
     second, client = container_id(), own.server()
     docker("exec", INFERENCE, PYTHON, "-IS", "-c", KILL)  # whose own end it is, too
     own.wait_state("RUNNING", not_pid=client.pid)

@@ -42,6 +42,8 @@ stdin = os.read(0, 100).decode() if words[0] == "run" else None
 seen = {{"words": words, "stdin": stdin, "environment": dict(os.environ)}}
 with open(f"{{folder}}/calls", "a") as calls:
     calls.write(json.dumps(seen) + "\\n")
+if words[0] == "events" and os.path.exists(f"{{folder}}/events"):
+    print(open(f"{{folder}}/events").read())
 if words[:2] == ["container", "inspect"]:
     try:
         os.remove(f"{{folder}}/left")
@@ -135,7 +137,12 @@ def test_container_is_run_with_these_words_in_every_shell(
     """Options first, then the image by its digest, then what it is to be; docker's code is ours."""
     done = start(docker, tmp_path / "work", shell)
     assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
-    assert [call.words for call in docker.calls()] == [
+    events, *others = [call.words for call in docker.calls()]
+    assert events[:4] == ["events", "--since", "1h", "--until"]
+    assert 0 <= time.time() - float(events[4]) < 60
+    named = ["--filter", f"container={INFERENCE}"]
+    assert events[5:] == [*named, "--filter", "event=start", "--filter", "event=oom"]
+    assert others == [
         ["rm", "--force", INFERENCE],
         ["container", "inspect", INFERENCE],
         [
@@ -187,7 +194,20 @@ def test_container_that_docker_is_still_removing_is_waited_for(
     (docker.folder / "left").touch()
     start(docker, tmp_path / "work")
     called = [call.words[0] for call in docker.calls()]
-    assert called == ["rm", "container", "rm", "container", "run"]
+    assert called == ["events", "rm", "container", "rm", "container", "run"]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(("last", "is_said"), [("oom", True), ("start", False)])
+def test_start_after_a_kill_for_memory_says_so(
+    docker: FakeDocker, tmp_path: Path, shell: str, last: str, is_said: bool
+) -> None:
+    """The last container is gone, and its exit code may have had any reason; others are no news."""
+    events = [f"2026-01-01T00:00:0{i} container {it} 5" for i, it in enumerate(("oom", last))]
+    (docker.folder / "events").write_text("\n".join(events))
+    done = start(docker, tmp_path / "work", shell)
+    said = "memory: got the last container killed for it, expected 128m to be enough\n"
+    assert (done.returncode, done.stderr) == (7, said if is_said else "")
 
 
 def test_unwritable_work_directory_starts_nothing(docker: FakeDocker, tmp_path: Path) -> None:

@@ -346,6 +346,15 @@ def test_timeout_is_an_error_where_it_matters(
     assert (bench.machine.state is State.ERRORED) is bool(error)
 
 
+def test_exit_code_of_a_kill_is_explained(bench: Bench) -> None:
+    """It is all that is left of a process that the kernel has ended for memory."""
+    bench.into(State.STARTING)
+    bench.machine.exited("startup", 137, "memory")
+    meaning = "killed, by somebody or for want of memory"
+    why = f"startup: got exit code 137 ({meaning}), expected 0; its last error: memory"
+    assert bench.machine.last_error == why
+
+
 def test_error_of_a_step_has_the_last_words_of_its_script(bench: Bench) -> None:
     """Behind what the nucleus itself has seen, whether the script ended or hangs."""
     bench.into(State.STARTING)

@@ -12,7 +12,7 @@ from consumer.client import InferenceClient
 from consumer.errors import BusyError, InferenceError, ModelChangedError
 from consumer.folder import Folder
 from consumer.prediction import Prediction
-from consumer.results import ResultFile
+from consumer.results import ResultFile, ResultsError
 from consumer.rows import SAMPLES, RowsError, cut_rows, read_rows
 from consumer.settings import SAMPLES_SOURCE, Settings
 from interface.errors import ConnectionLostError, TokenRefusedError, TransportError
@@ -23,8 +23,8 @@ RETRY_PAUSES_S = (0.5, 1.0, 2.0)
 MAX_SHOWN = 5
 """Predictions in a log line."""
 
-_PASSING = (TransportError, TimeoutError, BusyError, ModelChangedError)
-"""Errors that say nothing about the rows; a file that met one is taken again."""
+_PASSING = (TransportError, TimeoutError, BusyError, ModelChangedError, ResultsError)
+"""Errors that say nothing about the rows; a watched file that met one is taken again."""
 
 Pause = Callable[[], Awaitable[None]]
 """Waits for the interval; may end the job by raising."""
@@ -94,7 +94,7 @@ class Job:
     async def _take(self, folder: Folder, path: Path) -> None:
         """Asks for a file's rows, and puts it where it belongs then."""
         try:
-            error = await self._ask_all(path, _no_pause)
+            error = await self._ask_all(path, _no_pause, until=ResultsError)
         except FileNotFoundError:  # somebody took it away
             return
         except (OSError, RowsError) as problem:
@@ -104,8 +104,15 @@ class Job:
         if not isinstance(error, _PASSING):
             folder.finish(path, None if error is None else str(error))
 
-    async def _ask_all(self, path: Path, pause: Pause) -> Exception | None:
+    async def _ask_all(
+        self, path: Path, pause: Pause, *, until: type[Exception] | None = None
+    ) -> Exception | None:
         """Asks for the rows of a file, request by request; gives the last error that one met.
+
+        Args:
+            path: of the file.
+            pause: between two requests.
+            until: the error after which the rest is not asked for; None where it always is.
 
         Raises:
             ConnectionLostError: see `run`.
@@ -120,6 +127,8 @@ class Job:
                 await pause()
             some = cut_rows(rows, start, start + self._settings.rows_per_request)
             found = await self._ask(path.name, some, start) or found
+            if until is not None and isinstance(found, until):
+                break
         return found
 
     async def _ask(self, source: str, rows: Rows, start: int) -> Exception | None:
@@ -147,12 +156,13 @@ class Job:
                 _log.error("request failed", extra=facts)
                 return error
             else:
-                self._note(source, start, prediction, time.perf_counter() - began)
-                return None
+                return self._note(source, start, prediction, time.perf_counter() - began)
         raise AssertionError("unreachable: the last round returns or raises")
 
-    def _note(self, source: str, start: int, prediction: Prediction, took_s: float) -> None:
-        """Logs an answer, and appends its rows to the result file."""
+    def _note(
+        self, source: str, start: int, prediction: Prediction, took_s: float
+    ) -> ResultsError | None:
+        """Logs an answer, and appends its rows to the result file; the error, if that fails."""
         facts = {
             "source": source,
             "row": start,
@@ -164,7 +174,7 @@ class Job:
         }
         _log.info("predicted", extra=facts)
         if self._results is None:
-            return
+            return None
         probabilities = prediction.probabilities or [None] * len(prediction.predictions)
         both = zip(prediction.predictions, probabilities, strict=True)
         try:
@@ -179,8 +189,10 @@ class Job:
                 }
                 for i, (said, likely) in enumerate(both)
             )
-        except OSError as error:
-            _log.error("results not written", extra={"error": str(error)})
+        except ResultsError as error:
+            _log.error("results not written", extra={"source": source, "error": str(error)})
+            return error
+        return None
 
 
 async def _no_pause() -> None:

@@ -3,12 +3,14 @@
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from consumer.client import InferenceClient
 from interface.pubsub import MemoryBus, PubSub
+from tests.consumer.disks import KINDS, MAY_MOUNT, Disk, open_disk
 
 REQUESTS, RESULTS = "edgexgb/requests", "edgexgb/results"
 
@@ -120,3 +122,12 @@ def client(bus: MemoryBus, service: Service) -> Iterator[InferenceClient]:
     """A client on the bus, with the service there."""
     with InferenceClient(bus.connect) as client:
         yield client
+
+
+@pytest.fixture(params=[it for it in KINDS if MAY_MOUNT or it != "tmpfs"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    """A disk that can be filled; only root may mount a real one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    with open_disk(request.param, folder) as opened:
+        yield opened

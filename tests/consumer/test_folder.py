@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from consumer.folder import Folder
+from tests.consumer.disks import Disk
 
 
 def names(found: list[Path]) -> list[str]:
@@ -67,7 +68,7 @@ def test_file_of_a_name_that_was_there_before_replaces_nothing(tmp_path: Path) -
 def test_file_that_cannot_be_moved_is_not_taken_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Until it changes; else it would be asked for ever."""
+    """Until it changes, else it would be asked for ever; but moved once that is possible."""
     caplog.set_level(logging.ERROR)
     path = tmp_path / "a.csv"
     path.write_text("x")
@@ -81,6 +82,45 @@ def test_file_that_cannot_be_moved_is_not_taken_again(
     path.write_text("changed")
     assert folder.poll() == ([], True)
     assert folder.poll() == ([path], False)
+    folder.finish(path)
+    (tmp_path / "done").unlink()
+    assert folder.poll() == ([], False)
+    assert (tmp_path / "done" / "a.csv").read_text() == "changed"
+    assert folder.poll() == ([], False)
+    assert len(caplog.records) == 2  # none for attempts in vain
+
+
+def test_failed_file_waits_for_room_for_its_reason(disk: Disk) -> None:
+    """It is not among the failed ones without a text, and no text is there in part."""
+    path = disk.folder / "a.csv"
+    path.write_text("x")
+    folder = Folder(disk.folder)
+    folder.poll()
+    assert folder.poll() == ([path], False)
+    reason = "because " * 1000
+    with disk.full():
+        folder.finish(path, reason)
+        assert folder.poll() == ([], False)
+        assert path.exists()
+        assert list((disk.folder / "failed").iterdir()) == []
+    assert folder.poll() == ([], False)
+    assert not path.exists()
+    failed = {it.name: it.read_text() for it in (disk.folder / "failed").iterdir()}
+    assert failed == {"a.csv": "x", "a.csv.error.txt": f"{reason}\n"}
+
+
+def test_reason_of_a_file_that_is_gone_is_not_left(tmp_path: Path) -> None:
+    """Somebody may take a file back."""
+    Folder(tmp_path).finish(tmp_path / "a.csv", "because")
+    assert list((tmp_path / "failed").iterdir()) == []
+
+
+def test_reason_with_half_a_character_is_written(tmp_path: Path) -> None:
+    """A service's error may hold one, and ends nobody."""
+    path = tmp_path / "a.csv"
+    path.write_text("x")
+    Folder(tmp_path).finish(path, "got 'a\ud83d'")
+    assert (tmp_path / "failed" / "a.csv.error.txt").read_text() == "got 'a\\ud83d'\n"
 
 
 def test_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:

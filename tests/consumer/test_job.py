@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import json
 import logging
 from pathlib import Path
@@ -12,6 +13,7 @@ from consumer.settings import Settings
 from interface.errors import ConnectionLostError, TokenRefusedError
 from interface.pubsub import MemoryBus, PubSub
 from tests.consumer.conftest import Json, Service, refusal, rows_of
+from tests.consumer.disks import Disk
 
 
 class EnoughError(Exception):
@@ -214,6 +216,38 @@ def test_folder_once_leaves_what_met_a_passing_error(
     job = Run(client, source=str(tmp_path)).run()
     assert (job.requests, job.failed) == (1, 1)
     assert (tmp_path / "a.json").exists()
+
+
+def test_file_whose_results_find_no_room_is_taken_again(
+    client: InferenceClient,
+    sums: Service,
+    disk: Disk,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is neither lost nor done, nobody asks for what could not be kept, and all ends well."""
+    (disk.folder / "a.csv").write_text("x\n1\n2\n3\n")
+    results = disk.folder / "results.jsonl"
+    results.touch()
+    fields = {"repeat": "forever", "rows_per_request": 1, "result_file": results}
+    run = Run(client, source=str(disk.folder), **fields)
+    full = contextlib.ExitStack()
+    full.enter_context(disk.full())
+
+    def look() -> None:
+        if run.pauses == 4:
+            assert (disk.folder / "a.csv").exists()
+            assert results.read_bytes() == b""
+            full.close()
+
+    run.on_pause = look
+    assert run.run_forever(pauses=6).requests == 3 + 3
+    said = [(it["source"], it["error"]) for it in facts(caplog, "results not written")]
+    lost = '{"source": "a.csv", "row": 0, "prediction": 1, "probabilities": null, "model": "wine"'
+    n_bytes = len(f'{lost}, "version": "1.0.0"}}\n')
+    why = f"{results}: got {disk.error}, expected room for {n_bytes} bytes"
+    assert said == [("a.csv", why)] * 3
+    assert [json.loads(it)["row"] for it in results.read_text().splitlines()] == [0, 1, 2]
+    assert (disk.folder / "done" / "a.csv").exists()
 
 
 # --- the connection -------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ from nucleus.personality import Personality
 from nucleus.platforms import this_platform
 from nucleus.recipe import choose_manifest, parse_recipe
 from tests.consumer.conftest import Service, rows_of
+from tests.consumer.disks import Disk
+from tests.device.waiting import wait_until
 from tests.nucleus.conftest import RunningServer, personality, running_server
 
 __all__ = ["personality"]  # a fixture
@@ -125,6 +127,24 @@ def test_signal_ends_the_component_at_once(personality: Personality) -> None:
             out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (STOPPED, "")
     assert lines_of(out)[-1]["message"] == "stopped"
+
+
+def test_component_goes_on_while_its_disk_is_full(personality: Personality, disk: Disk) -> None:
+    """It stays, keeps the file, says why, and has the results once there is room again."""
+    source, results = disk.folder / "a.csv", disk.folder / "results.jsonl"
+    source.write_text("x,y\n1,2\n3,4\n")
+    fields = {"source": str(disk.folder), "resultFile": str(results), "intervalSeconds": "0.05"}
+    with running_nucleus(personality, **fields) as nucleus, nucleus.component() as process:
+        assert process.stdout is not None
+        with disk.full(process.pid):
+            said = next(it for it in process.stdout if "results not written" in it)
+            nucleus.service.wait_for(3, timeout_s=30)  # again and again
+            assert source.exists()
+            assert not results.exists() or results.read_bytes() == b""
+        wait_until((disk.folder / "done" / "a.csv").exists, "the end of the file")
+        assert process.poll() is None
+    assert json.loads(said)["error"].startswith(f"{results}: got {disk.error}, expected room for ")
+    assert [json.loads(line)["row"] for line in results.read_text().splitlines()] == [0, 1]
 
 
 def test_device_that_goes_away_ends_the_component_with_one(personality: Personality) -> None:

@@ -5,6 +5,7 @@ python -m bench.faults --seconds 600 --write-docs   ten minutes of each, and doc
 python -m bench.faults --soak                       half an hour of each, with longer pauses
 python -m bench.faults --seed 7 --personality lite --only 'disk full' 'deployment'
 python -m bench.faults --schedule build/faults/schedule-classic-7.json
+python -m bench.faults --container                  the component in a container; as root
 
 Each run keeps its schedule: a seed that fails is printed, and comes again with `--seed`, or with
 the schedule's file. Exit codes: 0; 1 where something was lost, wrong or not bounded; 2 where the
@@ -24,10 +25,11 @@ from typing import Any
 from rich.console import Console
 
 from bench.faults.catalogue import FAULTS, lasting_s, steady
+from bench.faults.container import ContainerRig
 from bench.faults.document import write_docs
 from bench.faults.picture import draw
 from bench.faults.report import print_runs, to_json
-from bench.faults.rig import RigError
+from bench.faults.rig import Rig, RigError
 from bench.faults.run import carry_out
 from bench.faults.schedule import Schedule
 from bench.machine import describe_run
@@ -45,10 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
     path: Path = words.source or words.out / "faults.json"
     if words.source is None:
-        found = describe_run("faults") | {"runs": []}
+        component = "container" if words.container else "process"
+        found = describe_run("faults") | {"component": component, "runs": []}
         try:
             for schedule in _plan(words):
-                found["runs"].append(_carry_out(schedule, words.out, console))
+                found["runs"].append(_carry_out(schedule, words, console))
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps(found, indent=1))
         except RigError as error:
@@ -70,7 +73,7 @@ def _plan(words: argparse.Namespace) -> list[Schedule]:
         return [Schedule.read(words.schedule)]
     seed = words.seed if words.seed is not None else random.SystemRandom().randrange(10**6)
     chosen = list(PERSONALITIES) if words.personality == "both" else [words.personality]
-    lasting = lasting_s(words.only, soaks=words.soak)
+    lasting = lasting_s(words.only, soaks=words.soak, is_container=words.container)
     seconds = _seconds(words)
     return [Schedule.draw(name, seed, seconds, lasting, steady(lasting, name)) for name in chosen]
 
@@ -80,7 +83,8 @@ def _seconds(words: argparse.Namespace) -> float:
     return default if words.seconds is None else float(words.seconds)
 
 
-def _carry_out(schedule: Schedule, folder: Path, console: Console) -> dict[str, Any]:
+def _carry_out(schedule: Schedule, words: argparse.Namespace, console: Console) -> dict[str, Any]:
+    folder: Path = words.out
     name = f"{schedule.personality}-{schedule.seed}"
     kept = folder / f"schedule-{name}.json"
     schedule.write(kept)
@@ -93,11 +97,13 @@ def _carry_out(schedule: Schedule, folder: Path, console: Console) -> dict[str, 
         log.append(text)
         console.print(text, markup=False, soft_wrap=True)
 
-    run = carry_out(schedule, say, folder / f"logs-{name}")
+    make_rig = ContainerRig if words.container else Rig
+    run = carry_out(schedule, say, folder / f"logs-{name}", make_rig=make_rig)
     for violation in run.violations:
         say(f"VIOLATION {violation.kind} ({violation.fault or 'calm'}): {violation.text}")
     if run.violations:
-        say(f"it failed; again: python -m bench.faults --schedule {kept}")
+        option = " --container" if words.container else ""
+        say(f"it failed; again: python -m bench.faults{option} --schedule {kept}")
     return {**to_json(run), "log": log}
 
 
@@ -106,6 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "--personality", choices=["both", *PERSONALITIES], default="both", help="default: both"
+    )
+    parser.add_argument(
+        "--container", action="store_true", help="the component is an image, not a process"
     )
     parser.add_argument("--seconds", type=float, help="of each personality (default: 120)")
     parser.add_argument("--soak", action="store_true", help="half an hour of each, and 60 s pauses")

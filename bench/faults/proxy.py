@@ -31,6 +31,8 @@ _CREDENTIALS = struct.Struct("3i")
 _CHUNK_BYTES = 64 * 1024
 _MAX_FRAME_BYTES = 32 * 1024 * 1024
 _CALL_S = 10.0
+_MODE = 0o666
+"""Of a socket, as the nucleus's own; in a container somebody else connects."""
 _EVENT = b"SubscriptionResponseMessage"
 _HEAD_BYTES = 512
 """Of a frame, in which its headers are."""
@@ -235,6 +237,7 @@ class Proxy:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)  # noqa: PTH108  (a path as sockets have it)
             self._servers.append(await asyncio.start_unix_server(self._serve, path))
+            os.chmod(path, _MODE)  # noqa: PTH101
 
     async def _deafen(self) -> None:
         servers, self._servers = self._servers, []

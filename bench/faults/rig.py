@@ -31,7 +31,7 @@ from release.components import INFERENCE
 from release.deploy import watch
 from release.errors import CommandError
 from release.rollout.deployment import roll_out
-from release.rollout.update import bundle_update
+from release.rollout.update import Update, bundle_update
 
 TIMEOUT_S = 2.0
 """Of a request."""
@@ -105,6 +105,7 @@ class Rig:
             self.disk = stack.enter_context(_own_disk(self.root.path))
             self.clock = None if clock.lacks() else stack.enter_context(clock.Clock(self.folder))
             self.material: Material = make_material(self.folder)
+            self.prepare(stack)
             self._public = self.folder / "askers.socket"
             self._private = self.root.path / "device.socket"  # on the same disk
             self.proxy = Proxy([self._public, self.root.socket], self._private)
@@ -152,6 +153,30 @@ class Rig:
         """What has the component run by an interpreter with the clock: it inherits nothing."""
         return {} if self.clock is None else {"python": str(self.clock.python)}
 
+    # --- what the device runs ---------------------------------------------------------------------
+
+    def prepare(self, stack: contextlib.ExitStack) -> None:
+        """Makes of the material what the device needs; for others than processes.
+
+        Args:
+            stack: takes it away again.
+
+        Raises:
+            RigError: it cannot be made.
+        """
+
+    def program(self) -> list[str]:
+        """What `edgexgb device start` is to run."""
+        return [str(self.material.bundles[VERSIONS[0]])]
+
+    def configuration(self) -> Mapping[str, Any]:
+        """What is merged into the component's configuration."""
+        return {**CONFIGURATION, **self._interpreter()}
+
+    def update(self, version: str) -> Update:
+        """What is deployed for a version of the model."""
+        return bundle_update(self.material.bundles[version])
+
     # --- the device -------------------------------------------------------------------------------
 
     @property
@@ -166,10 +191,9 @@ class Rig:
         Raises:
             RigError: it does not come up.
         """
-        words = [str(self.material.bundles[VERSIONS[0]]), "--root", str(self.root.path)]
+        words = [*self.program(), "--root", str(self.root.path)]
         words += ["--personality", self.personality]
-        configuration = {**CONFIGURATION, **self._interpreter()}
-        words += ["--configure", f"{INFERENCE}={json.dumps(configuration)}"]
+        words += ["--configure", f"{INFERENCE}={json.dumps(dict(self.configuration()))}"]
         with (self.folder / "device.out").open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "release.cli", "device", "start", *words],
@@ -279,8 +303,8 @@ class Rig:
 
     def deploy_bundle(self, version: str) -> str:
         """Rolls a bundle out, and waits for its end; the result."""
-        update = bundle_update(self.material.bundles[version])
-        outcome = roll_out(self.root, update, configuration=self._interpreter(), timeout_s=_START_S)
+        fields, update = self._interpreter(), self.update(version)
+        outcome = roll_out(self.root, update, configuration=fields, timeout_s=_START_S)
         return str(outcome.record.result)
 
     def configure(self, fields: Mapping[str, Any]) -> Record:

@@ -52,6 +52,8 @@ def carry_out(
     schedule: Schedule,
     say: Say,
     logs: Path | None = None,
+    *,
+    make_rig: type[Rig] = Rig,
 ) -> Run:
     """Works a schedule off, for so long as it may; the last fault is recovered from.
 
@@ -59,12 +61,13 @@ def carry_out(
         schedule: of its faults.
         say: told a line after each fault.
         logs: the directory for the logs of device and components; None for none.
+        make_rig: what it is worked off on.
 
     Raises:
         RigError: the bench itself does not work.
     """
     ledger = Ledger()
-    with Rig(schedule.personality, schedule.seed, ledger, logs=logs) as rig:
+    with make_rig(schedule.personality, schedule.seed, ledger, logs=logs) as rig:
         run = Run(schedule.personality, schedule.seed, rig.disk)
         _warm_up(rig)
         run.began_s = time.monotonic()

@@ -147,7 +147,7 @@ class Deafening(Fault):
     """A `jsonMessage` to the requests' topic that is too rich for nucleus lite."""
 
     name = "deafening message"
-    takes_time = True
+    lasts_s = (2.0, 2.0)  # after it nothing is answered that was asked before
     expected = "classic: refused as any other; lite: the component hears nothing until it probes"
 
     def inject(self, rig: Rig) -> str:

@@ -76,13 +76,19 @@ _UNSAFE = """
   allocations, the device's SDK loses messages without a word; the component is mute until there
   is memory, or its probe finds it deaf and it ends. A container's limit kills it instead, which
   is the better end.
-- **A disk that is full** costs lines of the log, and deployments fail; predictions go on.
+- **Killed for memory.** A container that meets its limit is killed by the kernel. What was under
+  way ends in a timeout, and the nucleus starts another. The exit code, 137, names no reason, so the
+  next start asks docker's events, and logs it; where docker has forgotten, no line is there. Three
+  such kills leave the component BROKEN, like any three errors. `python -m bench.faults --container`
+  has this fault among the others, with the component in its image.
+- **A disk that is full** costs lines of the log, and deployments fail; predictions go on. The
+  sample consumer keeps a watched file until its results are written, leaves no part of a line, and
+  goes on when there is room; rows that were written before may stand twice.
 """
 
 _LEFT_OUT = """
-Not tried here: loss of power, a full disk of docker's own, a kernel's OOM kill of the container
-(to the bus it is the same as a SIGKILL), and the nuclei themselves: the device is the one in
-[nucleus/](../nucleus/README.md), which behaves as they do but is not they.
+Not tried here: loss of power, a full disk of docker's own, and the nuclei themselves: the device is
+the one in [nucleus/](../nucleus/README.md), which behaves as they do but is not they.
 """
 
 

@@ -550,7 +550,9 @@ def test_short_run_loses_nothing_and_is_told(personality: str, tmp_path: Path) -
     assert run.totals["answered"] > 0
     assert 0 < run.longest_queue <= MAX_WAITING
     assert run.totals["requests"] == sum(n for what, n in run.totals.items() if what != "requests")
-    found = describe_run("faults") | {"runs": [json.loads(json.dumps(to_json(run)))]}
+    found = describe_run("faults") | {
+        "runs": [{"component": "process", **json.loads(json.dumps(to_json(run)))}]
+    }
     write_docs(tmp_path / "reliability.md", found, draw(found["runs"], tmp_path / "faults.png"))
     text = (tmp_path / "reliability.md").read_text()
     assert all(f"| {name} | 1 |" in text for name in names)

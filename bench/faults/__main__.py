@@ -45,10 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("interface", "asyncio"):  # they lose connections often, as they shall
         logging.getLogger(name).addHandler(logging.NullHandler())
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
-    path: Path = words.source or words.out / "faults.json"
-    if words.source is None:
-        component = "container" if words.container else "process"
-        found = describe_run("faults") | {"component": component, "runs": []}
+    path: Path = words.sources[0] if words.sources else words.out / "faults.json"
+    if not words.sources:
+        found = describe_run("faults") | {"runs": []}
         try:
             for schedule in _plan(words):
                 found["runs"].append(_carry_out(schedule, words, console))
@@ -58,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(f"the bench failed: {error}", markup=False)
             return 2
     else:
-        found = json.loads(path.read_bytes())
+        kept = [json.loads(source.read_bytes()) for source in words.sources]
+        found = {**kept[0], "runs": [run for one in kept for run in one["runs"]]}
     print_runs(console, found)
     picture = draw(found["runs"], path.with_suffix(".png"))
     console.print(f"{picture}\n{path}", soft_wrap=True)
@@ -104,7 +104,8 @@ def _carry_out(schedule: Schedule, words: argparse.Namespace, console: Console) 
     if run.violations:
         option = " --container" if words.container else ""
         say(f"it failed; again: python -m bench.faults{option} --schedule {kept}")
-    return {**to_json(run), "log": log}
+    component = "container" if words.container else "process"
+    return {"component": component, **to_json(run), "log": log}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -132,7 +133,13 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=ROOT / "build" / "faults", help="default: build/faults"
     )
     parser.add_argument(
-        "--from", dest="source", type=Path, metavar="FILE", help="show a run that was kept"
+        "--from",
+        dest="sources",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="show runs that were kept",
     )
     parser.add_argument(
         "--write-docs",

@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from bench.faults.catalogue import FAULTS
-from bench.faults.report import HEAD, headline, tell_holding, tell_load, to_rows
+from bench.faults.report import HEAD, headline, tell_device, tell_holding, tell_load, to_rows
 
 _LOG = "log.txt"
 
 _INTRODUCTION = """\
 # Reliability
 
-Written by `python -m bench.faults --write-docs`. A core device, the inference component and two
-consumers run as processes under full load: eight threads ask through two `InferenceClient`s, and
-two more ask by hand with eight requests under way each. Faults come every few seconds, from a
-schedule that a seed gives. A ledger has every request, from the call to its end.
+Written by `python -m bench.faults --write-docs`. A core device, the inference component (a process,
+or a container) and two consumers run under full load: eight threads ask through two
+`InferenceClient`s, and two more ask by hand with eight requests under way each. Faults come every
+few seconds, from a schedule that a seed gives. A ledger has every request, from the call to its end.
 
 What must hold, and ends the run with an error where it does not:
 
@@ -99,7 +99,7 @@ def write_docs(path: Path, found: Mapping[str, Any], picture: Path) -> None:
     shutil.copy(picture, folder / picture.name)
     parts = [_INTRODUCTION, *_facts(found)]
     for run in found["runs"]:
-        parts += [f"\n## {run['personality'].capitalize()}\n\n{headline(run)}.\n\n"]
+        parts += [f"\n## {tell_device(run).capitalize()}\n\n{headline(run)}.\n\n"]
         parts += _table(HEAD, to_rows(run))
         parts += ["\n", *(f"- {tell_holding(it)}\n" for it in run["holdings"])]
         parts += [f"- {it}\n" for it in tell_load(run)]

@@ -8,6 +8,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.faults.report import tell_device
+
 
 def draw(runs: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """Writes two panels for each run: what was answered, and what processes held."""
@@ -30,7 +32,7 @@ def _draw_answers(run: Mapping[str, Any], axis: Axes) -> None:
     seconds = range(int(run["seconds"]))
     answers = [run["per_second"].get(str(second), 0) for second in seconds]
     axis.fill_between(seconds, answers, step="post", linewidth=0, alpha=0.8)
-    title = f"{run['personality']}: answers a second, and faults until their recovery (red)"
+    title = f"{tell_device(run)}: answers a second, and faults until their recovery (red)"
     axis.set(title=title, ylabel="answers a second")
 
 

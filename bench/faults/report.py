@@ -107,12 +107,18 @@ def print_runs(console: Console, found: Mapping[str, Any]) -> None:
         console.print(f"  violations: {len(run['violations'])}")
 
 
+def tell_device(run: Mapping[str, Any]) -> str:
+    """Which nucleus it was, and what ran on it."""
+    inside = ", the component in a container" if run["component"] == "container" else ""
+    return f"{run['personality']}{inside}"
+
+
 def headline(run: Mapping[str, Any]) -> str:
     """A run in a line."""
     totals, seconds = run["totals"], run["seconds"]
     answered = totals.get("answered", 0)
     return (
-        f"{run['personality']}, seed {run['seed']}: {totals.get('requests', 0)} requests in"
+        f"{tell_device(run)}, seed {run['seed']}: {totals.get('requests', 0)} requests in"
         f" {seconds:.0f} s, {answered} answered ({answered / seconds:.0f} a second),"
         f" {len(run['windows'])} faults"
     )

@@ -16,7 +16,8 @@ _INTRODUCTION = """\
 Written by `python -m bench.faults --write-docs`. A core device, the inference component (a process,
 or a container) and two consumers run under full load: eight threads ask through two
 `InferenceClient`s, and two more ask by hand with eight requests under way each. Faults come every
-few seconds, from a schedule that a seed gives. A ledger has every request, from the call to its end.
+few seconds, from a schedule that a seed gives. A ledger has every request, from its call to its
+end.
 
 What must hold, and ends the run with an error where it does not:
 

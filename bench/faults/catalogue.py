@@ -79,8 +79,8 @@ _LOADS = (FloodOfMany, FloodOfOne, SlowReader, Junk, Oversized)
 _SOAKING: tuple[type[Fault], ...] = (DevicePausedLong,)
 _IN_CONTAINERS: tuple[type[Fault], ...] = (ContainerOutOfMemory,)
 
-_NOT_IN_CONTAINERS = (AllAhead, AllBehind, AllFarAhead, AllIn1970)
-"""Faults of a clock that no image has."""
+_NOT_IN_CONTAINERS = (AllAhead, AllBehind, AllFarAhead, AllIn1970, MemoryRefused)
+"""Faults of a clock that no image has, and of a limit that is not the container's own."""
 
 _log = logging.getLogger(__name__)
 

@@ -194,8 +194,8 @@ def parse_error(body: Mapping[str, Any], first_row: int, rows_name: str) -> Infe
 
 def _fault(item: object) -> Fault:
     fields = item if isinstance(item, dict) else {}
-    names = ("code", "place", "observed", "expected")
-    return Fault(*(str(fields.get(name, "")) for name in names))
+    found = (fields.get(name) for name in ("code", "place", "observed", "expected"))
+    return Fault(*(value if isinstance(value, str) else "" for value in found))
 
 
 def _renumber(text: str, first_row: int, rows_name: str) -> str:

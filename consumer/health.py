@@ -4,6 +4,7 @@ docs/requests.md, section 9, has the fields.
 """
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -145,7 +146,13 @@ def _field_or_null(fields: Mapping[str, Any], name: str, kind: type[_T]) -> _T |
 
 def _number(fields: Mapping[str, Any], name: str) -> float:
     value = fields.get(name)
-    return float(_field(fields, name, int if type(value) is int else float))
+    if type(value) is int:
+        # A whole number may have more digits than a float can hold.
+        if abs(value) <= sys.float_info.max:
+            return float(value)
+        observed = f"an integer of {value.bit_length()} bits"
+        raise MalformedReplyError(f"reply.body.{name}: got {observed}, expected a float")
+    return _field(fields, name, float)
 
 
 def _field(fields: Mapping[str, Any], name: str, kind: type[_T]) -> _T:

@@ -9,6 +9,9 @@ from consumer.errors import MalformedReplyError, ModelChangedError
 
 Scalar = str | int | float | bool
 
+_SCALARS = frozenset({str, int, float, bool})
+_NUMBERS = frozenset({int, float})
+
 
 @dataclass(frozen=True, slots=True)
 class Likely:
@@ -51,9 +54,12 @@ def parse_prediction(body: Mapping[str, Any], n_rows: int) -> Prediction:
     if not isinstance(name, str) or not isinstance(version, str):
         raise _malformed("model", "no name and version", "both as text")
     predictions = _rows(body, "predictions", n_rows)
+    _check("predictions", predictions, _SCALARS, "text, numbers or booleans")
     labels, probabilities, top_k = body.get("labels"), None, None
-    if labels is not None and not isinstance(labels, list):
-        raise _malformed("labels", f"a {type(labels).__name__}", "a list")
+    if labels is not None:
+        if not isinstance(labels, list):
+            raise _malformed("labels", f"a {type(labels).__name__}", "a list")
+        _check("labels", labels, _SCALARS, "text, numbers or booleans")
     if "probabilities" in body:
         probabilities = tuple(map(_probabilities, _rows(body, "probabilities", n_rows)))
     if "topK" in body:
@@ -80,14 +86,24 @@ def _rows(body: Mapping[str, Any], name: str, n_rows: int) -> list[Any]:
 def _probabilities(row: object) -> tuple[float, ...]:
     if not isinstance(row, list):
         raise _malformed("probabilities", f"a {type(row).__name__} as a row", "a list")
+    _check("probabilities", row, _NUMBERS, "numbers")
     return tuple(row)
 
 
 def _likeliest(row: object) -> tuple[Likely, ...]:
     try:
-        return tuple(Likely(one["label"], one["probability"]) for one in row)  # type: ignore[attr-defined]
+        found = tuple(Likely(one["label"], one["probability"]) for one in row)  # type: ignore[attr-defined]
     except (TypeError, KeyError) as error:
         raise _malformed("topK", "another thing", "label and probability") from error
+    _check("topK", [one.label for one in found], _SCALARS, "labels of text, numbers or booleans")
+    _check("topK", [one.probability for one in found], _NUMBERS, "probabilities as numbers")
+    return found
+
+
+def _check(field: str, values: list[Any], kinds: frozenset[type], expected: str) -> None:
+    """Lets pass plain values alone; lists in lists may be too deep to be compared, or written."""
+    if odd := set(map(type, values)) - kinds:
+        raise _malformed(field, " and ".join(sorted(f"a {it.__name__}" for it in odd)), expected)
 
 
 def _malformed(field: str, observed: str, expected: str) -> MalformedReplyError:

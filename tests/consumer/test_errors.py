@@ -75,6 +75,16 @@ def test_rows_are_called_as_the_caller_calls_them() -> None:
     assert found.message == "data[2].x: got a, expected b"
 
 
+def test_odd_value_in_a_detail_is_passed_over() -> None:
+    """Lists in lists may be nested deeper than they can be written as text."""
+    body = refusal("not_a_number", "a: got b, expected c")
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    body["error"]["details"] = [{"code": "a", "place": nested, "observed": 5}]
+    assert parse_error(body, 0, "records").details == (Fault("a", "", "", ""),)
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: (

@@ -139,6 +139,10 @@ def test_what_is_not_known_is_none() -> None:
         ({"model": {"name": "a"}}, "reply.body.version: got a NoneType, expected a str"),
         ({"waiting": True}, "reply.body.waiting: got a bool, expected a int"),
         ({"uptimeSeconds": "1"}, "reply.body.uptimeSeconds: got a str, expected a float"),
+        (
+            {"uptimeSeconds": 10**309},
+            "reply.body.uptimeSeconds: got an integer of 1027 bits, expected a float",
+        ),
         ({"refused": {"busy": None}}, "reply.body.busy: got a NoneType, expected a int"),
         ({"refused": []}, "reply.body.refused: got a list, expected a dict"),
         ({"latencyMs": {"p50": 1}}, "reply.body.p99: got a NoneType, expected a float"),

@@ -44,6 +44,23 @@ def test_likeliest_labels_are_read() -> None:
         ({"labels": "ab"}, "labels: got a str, expected a list"),
         ({"probabilities": [[1]]}, "probabilities: got 1 items, expected one for each of 2 rows"),
         ({"probabilities": [1, 2]}, "probabilities: got a int as a row, expected a list"),
+        (
+            {"predictions": ["a", {}]},
+            "predictions: got a dict, expected text, numbers or booleans",
+        ),
+        (
+            {"labels": ["a", [], None]},
+            "labels: got a NoneType and a list, expected text, numbers or booleans",
+        ),
+        ({"probabilities": [[1, "a"], [0.5]]}, "probabilities: got a str, expected numbers"),
+        (
+            {"topK": [[{"label": [], "probability": 1}], []]},
+            "topK: got a list, expected labels of text, numbers or booleans",
+        ),
+        (
+            {"topK": [[{"label": 1, "probability": True}], []]},
+            "topK: got a bool, expected probabilities as numbers",
+        ),
         ({"topK": [1, 2]}, "topK: got another thing, expected label and probability"),
         ({"topK": [[{}], [{}]]}, "topK: got another thing, expected label and probability"),
     ],

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from container.service import LONGEST_REFUSAL_BYTES
 from container.settings import LOG_LEVELS, Settings, SettingsError
 from interface.bridge import Limits
 from interface.envelope import MAX_TOPIC_BYTES, REQUEST_TOPIC, RESULT_TOPIC
@@ -55,7 +56,10 @@ def parse_configuration(fields: Mapping[str, object], settings: Settings) -> Con
     limits = Limits(
         max_waiting=_whole(fields, "maxWaitingRequests", defaults.limits.max_waiting),
         max_message_bytes=_whole(
-            fields, "maxMessageBytes", defaults.limits.max_message_bytes, least=2048
+            fields,
+            "maxMessageBytes",
+            defaults.limits.max_message_bytes,
+            least=LONGEST_REFUSAL_BYTES,
         ),
         retry_after_ms=_whole(fields, "retryAfterMs", defaults.limits.retry_after_ms),
     )

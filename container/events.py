@@ -320,7 +320,7 @@ class ReplyShape:
         """
         if query.top_k is not None and not self._gives_probabilities:
             expected = "no topK: the model gives no probabilities"
-            raise input_error("malformed_request", "topK", str(query.top_k), expected)
+            raise input_error("malformed_request", "topK", describe(query.top_k), expected)
         if query.threshold is not None and self._task != "binary":
             expected = f"no threshold: the task is {self._task}"
             raise input_error("malformed_request", "threshold", str(query.threshold), expected)

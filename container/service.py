@@ -14,6 +14,12 @@ from interface.envelope import check_reply_topic
 from interface.errors import EnvelopeError
 from model.errors import input_error
 
+LONGEST_REFUSAL_BYTES = 3235
+"""Of a refusal that has given up its details and its text; nothing of it can be spared.
+
+Most of it is an `id` of 256 characters, each of which JSON in ASCII may write in 12 bytes.
+"""
+
 _MAX_OPERATION_BYTES = 1024
 """Of a request about the service itself that does not wait: an id and a topic have room."""
 
@@ -57,6 +63,10 @@ class BundleService:
         """A reply that says so in place of one that the bus would not take.
 
         A refusal keeps its code, and gives up its details one by one, then its text.
+
+        Args:
+            answer: see there.
+            max_bytes: at least `LONGEST_REFUSAL_BYTES`, so that it fits in any case.
         """
         response = json.loads(answer.payload)
         is_text = isinstance(response["body"], str)  # that of an event of HTTP, which may come, too

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from container.configuration import Configuration, parse_configuration
+from container.service import LONGEST_REFUSAL_BYTES
 from container.settings import Settings, SettingsError
 from interface.bridge import Limits
 
@@ -20,6 +21,15 @@ def test_number_is_taken_in_each_form_that_a_nucleus_gives_it(whole: Any) -> Non
     found = parse_configuration(dict.fromkeys(names, whole), Settings())
     assert found.limits == Limits(max_waiting=7000, max_message_bytes=7000, retry_after_ms=7000)
     assert (found.serving.max_rows, found.serving.max_reply_bytes) == (7000, 7000)
+
+
+def test_shortest_messages_are_those_that_any_refusal_fits() -> None:
+    """And no byte less (requests 8.3)."""
+    found = parse_configuration({"maxMessageBytes": LONGEST_REFUSAL_BYTES}, Settings())
+    assert found.limits.max_message_bytes == LONGEST_REFUSAL_BYTES
+    assert found.serving.max_reply_bytes == LONGEST_REFUSAL_BYTES
+    with pytest.raises(SettingsError):
+        parse_configuration({"maxMessageBytes": LONGEST_REFUSAL_BYTES - 1}, Settings())
 
 
 @pytest.mark.parametrize(("value", "health_s"), [("0", 0), (15.0, 15), ("90", 90)])
@@ -45,8 +55,8 @@ def test_topics_and_level_are_taken() -> None:
         ({"maxRows": "many"}, "maxRows: got 'many', expected a whole number of at least 1"),
         ({"maxRows": None}, "maxRows: got null, expected a whole number of at least 1"),
         (
-            {"maxMessageBytes": "100"},
-            "maxMessageBytes: got '100', expected a whole number of at least 2048",
+            {"maxMessageBytes": "3234"},
+            "maxMessageBytes: got '3234', expected a whole number of at least 3235",
         ),
         (
             {"healthSeconds": -1},

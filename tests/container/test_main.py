@@ -145,7 +145,7 @@ def test_bad_configuration_is_named(mixed: Packed) -> None:
         lines = refused(mixed.directory, device)
         assert device.reports == []
     assert lines[-1]["error"] == (
-        "maxMessageBytes: got '10', expected a whole number of at least 2048"
+        "maxMessageBytes: got '10', expected a whole number of at least 3235"
     )
 
 

@@ -3,10 +3,13 @@ from typing import Any
 
 import pytest
 
-from container.handler import make_handler
-from container.service import BundleService
+from container.bodies import TooManyRowsError
+from container.events import encode_response
+from container.handler import STATUS, BundleHandler, BusyError, make_handler
+from container.service import LONGEST_REFUSAL_BYTES, BundleService
 from container.settings import Settings
 from interface.bridge import Answer
+from model.errors import MAX_FAULTS, Fault, InputError
 from tests.conftest import Packed, in_memory
 
 RESULTS = "edgexgb/results"
@@ -131,6 +134,71 @@ def test_good_reply_that_is_too_long_becomes_an_error(service: BundleService) ->
     assert (reply["id"], reply["statusCode"]) == (5, 413)
     text = f"reply: got {len(payload)} bytes, expected at most 1000"
     assert reply["body"]["error"] == {"code": "too_many_rows", "message": text, "details": []}
+
+
+LONGEST_ID = "\U0001f332" * 256
+MOST = 10**18 - 1
+"""The largest number that the environment and the configuration take."""
+
+
+def refusals(handler: BundleHandler, event: dict[str, Any]) -> list[Answer]:
+    """One of each code with all details that there can be, and those that carry a number."""
+    faults = [Fault("", "records[0].hue", "x" * 300, "y" * 300)] * MAX_FAULTS
+    errors: list[InputError | BusyError] = [
+        InputError([fault._replace(code=code) for fault in faults])
+        for code in STATUS
+        if code != "busy"
+    ]
+    errors += [TooManyRowsError(MOST, MOST, "fewer"), BusyError(MOST)]
+    found = [handler.refuse(json.dumps(event).encode(), error) for error in errors]
+    return [Answer(RESULTS, encode_response(it.response).encode(), it.kind) for it in found]
+
+
+@pytest.mark.parametrize(
+    "context",
+    [{"http": {}}, {"httpMethod": "POST"}, {"elb": {}}],
+    ids=["http", "rest", "alb"],
+)
+def test_refusal_of_http_fits_the_shortest_message(
+    service: BundleService, multiclass: Packed, context: dict[str, Any]
+) -> None:
+    """It has no `id`, which is most of the longest of the direct ones."""
+    handler = make_handler(multiclass.bundle, Settings())
+    event = {"requestContext": context, "multiValueHeaders": {}, "id": LONGEST_ID}
+    for answer in refusals(handler, event):
+        assert len(service.too_large(answer, 1).payload) < 500 < LONGEST_REFUSAL_BYTES
+
+
+@pytest.mark.parametrize("event", [{"records": []}, {"op": "health"}], ids=["rows", "health"])
+def test_longest_refusal_fits_the_shortest_message_exactly(
+    service: BundleService, multiclass: Packed, event: dict[str, Any]
+) -> None:
+    """Else there would be requests without a reply, whatever the bus takes (requests 8.3)."""
+    answers = refusals(make_handler(multiclass.bundle, Settings()), {**event, "id": LONGEST_ID})
+    assert all(len(answer.payload) > 3000 for answer in answers)
+    least = [service.too_large(answer, 1) for answer in answers]
+    assert max(len(answer.payload) for answer in least) == LONGEST_REFUSAL_BYTES
+    cut = [service.too_large(answer, LONGEST_REFUSAL_BYTES) for answer in answers]
+    assert all(len(answer.payload) <= LONGEST_REFUSAL_BYTES for answer in cut)
+    errors = [json.loads(answer.payload) for answer in cut]
+    assert [it["body"]["error"]["code"] for it in errors] == [it.kind for it in answers]
+    assert all(it["id"] == LONGEST_ID for it in errors)
+
+
+def test_reply_with_the_longest_id_that_is_too_long_fits_as_a_refusal(
+    service: BundleService, multiclass: Packed
+) -> None:
+    """And so does what is said about health, where a message has no room for that."""
+    for event in (request(multiclass.rows[:40], id=LONGEST_ID), health_request(LONGEST_ID)):
+        (answer,) = service.answer([event])
+        assert answer.kind in {"", "health"}
+        cut = service.too_large(answer, LONGEST_REFUSAL_BYTES)
+        assert len(cut.payload) <= LONGEST_REFUSAL_BYTES
+        assert json.loads(cut.payload)["statusCode"] == 413
+
+
+def health_request(id_: str) -> bytes:
+    return json.dumps({"op": "health", "id": id_}).encode()
 
 
 def test_adopted_handler_and_topic_serve_from_then_on(multiclass: Packed, binary: Packed) -> None:

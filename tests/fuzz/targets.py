@@ -20,12 +20,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from consumer.errors import MalformedReplyError
-from consumer.prediction import parse_prediction
+from consumer.errors import MalformedReplyError, parse_error
+from consumer.health import parse_health
+from consumer.prediction import join, parse_prediction
 from container.configuration import parse_configuration
-from container.events import encode_response
-from container.handler import STATUS, BundleHandler, make_handler
-from container.service import BundleService
+from container.events import HEALTH, encode_response
+from container.handler import STATUS, BundleHandler, describe_served, make_handler
+from container.health import Health
+from container.service import LONGEST_REFUSAL_BYTES, BundleService
 from container.settings import Settings, SettingsError
 from interface.envelope import check_reply_topic, parse_reply
 from interface.errors import EnvelopeError
@@ -52,6 +54,7 @@ from nucleus.interpolation import (
 )
 from nucleus.personality import CLASSIC, LITE, Personality
 from nucleus.recipe import MAX_RECIPE_BYTES, choose_manifest, parse_recipe
+from tests.fuzz.words import JSON_WORDS, RECIPE_WORDS, REPLY_WORDS
 
 DATA = Path(__file__).parents[1] / "data"
 SEEDS = DATA / "fuzz"
@@ -213,7 +216,8 @@ def _handlers() -> tuple[BundleHandler, BundleHandler, BundleService]:
     settings = Settings(max_rows=50, max_request_bytes=3000, max_reply_bytes=20_000)
     scanning = make_handler(served(), settings)
     general = BundleHandler(served(), settings, scanner=None)
-    return scanning, general, BundleService(scanning, "edgexgb/results")
+    reporting = make_handler(served(), settings, Health(served()))
+    return scanning, general, BundleService(reporting, "edgexgb/results")
 
 
 @cache
@@ -234,6 +238,9 @@ def _check_response(response: Mapping[str, Any]) -> None:
     body = again["body"]
     body = json.loads(body, parse_constant=_refuse) if isinstance(body, str) else body
     if again["statusCode"] == 200:
+        if "ready" in body:
+            assert body == describe_served(served())
+            return
         assert len(body["predictions"]) == len(body.get("probabilities") or body.get("topK")) > 0
         return
     error = body["error"]
@@ -248,11 +255,17 @@ def _check_response(response: Mapping[str, Any]) -> None:
 def _check_replies(service: BundleService, event: bytes) -> None:
     (answer,) = service.answer([event])
     assert answer.topic == "edgexgb/results" or answer.topic.startswith("edgexgb/results/")
-    assert service.refuse(event, 100).topic.startswith("edgexgb/results")
-    small = service.too_large(answer, 4096)
-    assert len(small.payload) <= 4096
-    # An event of HTTP has a response of HTTP, whose body is text and which has no id.
-    assert json.loads(small.payload).get("id") == json.loads(answer.payload).get("id")
+    busy = service.refuse(event, 100)
+    assert busy.topic.startswith("edgexgb/results")
+    if answer.kind == HEALTH:
+        assert parse_health(json.loads(answer.payload)["body"]).ready is False
+    elif not answer.kind:
+        assert not service.is_urgent(event)
+    for one in (answer, busy):
+        small = service.too_large(one, LONGEST_REFUSAL_BYTES)
+        assert len(small.payload) <= LONGEST_REFUSAL_BYTES
+        # An event of HTTP has a response of HTTP, whose body is text and which has no id.
+        assert json.loads(small.payload).get("id") == json.loads(one.payload).get("id")
 
 
 def _refuse(name: str) -> None:
@@ -284,6 +297,12 @@ def reply(data: bytes) -> None:
         with contextlib.suppress(MalformedReplyError):
             prediction = parse_prediction(found.body, 1)
             assert len(prediction.predictions) == 1
+            assert join([prediction, prediction]).labels == prediction.labels
+        with contextlib.suppress(MalformedReplyError):
+            assert parse_health(found.body).model is not None
+        error = parse_error(found.body, 7, "data")
+        assert error.code
+        assert len(error.details) <= 20
     with contextlib.suppress(EnvelopeError, UnicodeDecodeError):
         topic = check_reply_topic(data.decode(), "a/b")
         assert topic == "a/b" or topic.startswith("a/b/")
@@ -300,7 +319,8 @@ def configuration(data: bytes) -> None:
         with contextlib.suppress(SettingsError):
             found = parse_configuration(fields, Settings())
             assert found.serving.max_rows >= 1
-            assert found.limits.max_message_bytes >= found.serving.max_reply_bytes >= 2048
+            assert found.serving.max_reply_bytes <= found.limits.max_message_bytes
+            assert found.limits.max_message_bytes >= LONGEST_REFUSAL_BYTES
 
 
 # --- bundles --------------------------------------------------------------------------------------
@@ -417,46 +437,26 @@ def planted(data: bytes) -> None:
         raise LookupError("the needle")
 
 
-_JSON_WORDS = (
-    b'"records"', b'"columns"', b'"data"', b'"index"', b'"body"', b'"isBase64Encoded"',
-    b'"headers"', b'"topK"', b'"threshold"', b'"id"', b'"replyTo"', b'"deadlineMs"',
-    b'"colour"', b'"grade"', b'"active"', b'"count"', b'"size"', b'"red"', b'"green"', b'"blue"',
-    b"null", b"true", b"false", b"NaN", b"Infinity", b"1e999", b"-0.0", b"1e-400", b"3.5e38",
-    b"18446744073709551616", b"9007199254740993", b"\\u0000", b"\\ud800", b"\xe2\x80\xa8",
-    b"\xef\xbb\xbf", b"\x1b[31m", b"[[", b"{}", b'"edgexgb/results/x"', b'"requestContext"',
-)  # fmt: skip
-_RECIPE_WORDS = (
-    b"RecipeFormatVersion", b"ComponentName", b"ComponentVersion", b"ComponentType",
-    b"ComponentConfiguration", b"DefaultConfiguration", b"ComponentDependencies",
-    b"VersionRequirement", b"DependencyType", b"Manifests", b"Lifecycle", b"Platform",
-    b"Artifacts", b"Selections", b"Script", b"Timeout", b"RequiresPrivilege", b"Skipif",
-    b"Setenv", b"Unarchive", b"URI", b"s3://b/file.zip", b"startup", b"install", b"run", b"all",
-    b"2020-01-25", b"1.0.0", b"~1.2", b"^1.0", b">=1.0.0", b"||", b" - ", b"!!binary", b"&a", b"*a",
-    b"<<", b"!!set", b"? ", b"--- ", b"|-\n", b">\n", b"0x10", b"1_000", b"99999999999999999999",
-    b"/(a+)+/", b"/[/", b"/a{1,99999999999}/", b"{configuration:/a}", b"{artifacts:path}",
-    b"{work:path}", b"{kernel:rootPath}", b"{iot:thingName}", b"exists /x", b"onpath sh",
-)  # fmt: skip
-
 TARGETS: dict[str, Target] = {
     "eventstream": Target(
         run=eventstream,
         words=(b":message-type", b":message-flags", b":stream-id", b"operation", b":version"),
     ),
-    "request": Target(run=request, words=_JSON_WORDS, max_bytes=3500),
+    "request": Target(run=request, words=JSON_WORDS, max_bytes=3500),
     "reply": Target(
         run=reply,
-        words=(*_JSON_WORDS, b'"statusCode"', b'"model"', b'"predictions"', b'"probabilities"'),
+        words=(*JSON_WORDS, *REPLY_WORDS),
     ),
     "configuration": Target(
         run=configuration,
         words=(b'"requestTopic"', b'"resultTopic"', b'"maxRows"', b'"logLevel"', b'"1.0"', b"1e9"),
         max_bytes=1024,
     ),
-    "manifest": Target(run=manifest, words=(*_JSON_WORDS, b'"format"', b'"features"', b'"labels"')),
-    "bundle": Target(run=bundle, words=(*_JSON_WORDS, b'"row"', b'"prediction"')),
+    "manifest": Target(run=manifest, words=(*JSON_WORDS, b'"format"', b'"features"', b'"labels"')),
+    "bundle": Target(run=bundle, words=(*JSON_WORDS, b'"row"', b'"prediction"')),
     "model_file": Target(run=model_file, max_bytes=8192, words=(b"[$", b"#L", b"#l", b"Z", b"[#")),
-    "recipe": Target(run=recipe, words=_RECIPE_WORDS, max_bytes=MAX_RECIPE_BYTES // 4),
-    "interpolation": Target(run=interpolation, words=_RECIPE_WORDS, max_bytes=1024),
+    "recipe": Target(run=recipe, words=RECIPE_WORDS, max_bytes=MAX_RECIPE_BYTES // 4),
+    "interpolation": Target(run=interpolation, words=RECIPE_WORDS, max_bytes=1024),
 }
 """By name; each has a directory of seeds in tests/data/fuzz/."""
 

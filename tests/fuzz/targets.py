@@ -37,7 +37,6 @@ from model.errors import BundleError
 from model.forest import UnsupportedForestError, encode_forest
 from model.manifest import encode_manifest, parse_manifest
 from nucleus.errors import InterpolationError, RecipeError
-from nucleus.eventstream.decode import DecodeError, Decoder
 from nucleus.eventstream.encode import encode_message as encode_frame
 from nucleus.eventstream.message import Message
 from nucleus.eventstream.rpc import (
@@ -55,6 +54,7 @@ from nucleus.interpolation import (
 from nucleus.personality import CLASSIC, LITE, Personality
 from nucleus.recipe import MAX_RECIPE_BYTES, choose_manifest, parse_recipe
 from tests.fuzz.words import JSON_WORDS, RECIPE_WORDS, REPLY_WORDS
+from tests.nucleus.wire import decode_all
 
 DATA = Path(__file__).parents[1] / "data"
 SEEDS = DATA / "fuzz"
@@ -85,35 +85,23 @@ def read_seeds(target: str) -> Iterator[tuple[str, bytes]]:
 # --- the event stream -----------------------------------------------------------------------------
 
 
+_LIMIT = 3000
+
+
 def eventstream(data: bytes) -> None:
     """Frames, then what they mean: the same however they are cut, and bounded."""
     if not data:
         return
     stream = _sealed(data[1:]) if data[0] & 1 else data[1:]
     personality = LITE if data[0] & 2 else CLASSIC
-    found = _decoded([stream])
+    found = decode_all([stream], _LIMIT)
     step = 1 + (data[0] >> 2)
-    assert _decoded([stream[i : i + step] for i in range(0, len(stream), step)]) == found
+    pieces = [stream[i : i + step] for i in range(0, len(stream), step)]
+    assert decode_all(pieces, _LIMIT) == found
     protocol = ServerProtocol(personality)
     for message in found[0]:
-        assert _decoded([encode_frame(message)]) == ([message], "")
+        assert decode_all([encode_frame(message)], _LIMIT) == ([message], "")
         _follow(protocol, message)
-
-
-_LIMIT = 3000
-
-
-def _decoded(pieces: list[bytes]) -> tuple[list[Message], str]:
-    decoder, messages = Decoder(_LIMIT), []
-    for piece in pieces:
-        decoder.feed(piece)
-        try:
-            for message in decoder.messages():
-                messages.append(message)  # noqa: PERF402  (those before an error count)
-        except DecodeError as error:
-            return messages, f"{error.code}: {error}"
-        assert decoder.pending_bytes < _LIMIT
-    return messages, ""
 
 
 def _follow(protocol: ServerProtocol, message: Message) -> None:

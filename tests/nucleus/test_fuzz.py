@@ -10,12 +10,11 @@ import socket
 import struct
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
 
-from nucleus.eventstream.decode import DecodeError, Decoder
 from nucleus.eventstream.encode import encode_message
 from nucleus.eventstream.message import (
     INTEGER_BYTES,
@@ -33,6 +32,7 @@ from tests.nucleus.wire import (
     client,
     connect_message,
     connected,
+    decode_all,
     end_message,
     frame,
     parts,
@@ -192,26 +192,11 @@ def test_decoder_raises_documented_errors_alone() -> None:
         whole = mutator.pick(*GOLDEN.values())
         assert isinstance(whole, Message)
         data = b"".join(mutator.piece(whole) for _ in range(3))
-        found = decoded_in([data])
-        assert decoded_in(mutator.cut(data)) == found, f"seed {seed}"
+        found = decode_all([data], LIMIT)
+        assert decode_all(mutator.cut(data), LIMIT) == found, f"seed {seed}"
         for message in found[0]:
-            again = decoded_in([encode_message(message)])
-            assert again == ([message], None), f"seed {seed}"
-
-
-def decoded_in(pieces: Iterable[bytes]) -> tuple[list[Message], str | None]:
-    """The messages, and the error that ends them."""
-    decoder = Decoder(LIMIT)
-    found: list[Message] = []
-    for piece in pieces:
-        decoder.feed(piece)
-        try:
-            for message in decoder.messages():
-                found.append(message)  # noqa: PERF402  (those before an error count)
-        except DecodeError as error:
-            return found, f"{error.code}: {error}"
-        assert decoder.pending_bytes < LIMIT
-    return found, None
+            again = decode_all([encode_message(message)], LIMIT)
+            assert again == ([message], ""), f"seed {seed}"
 
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
@@ -219,7 +204,7 @@ def test_every_prefix_of_a_frame_waits(name: str) -> None:
     """And no prefix is taken for a message."""
     data = frame(name)
     for length in range(len(data)):
-        assert decoded_in([data[:length]]) == ([], None)
+        assert decode_all([data[:length]], LIMIT) == ([], "")
 
 
 def say(peer: Client, pieces: Iterator[bytes], mutator: Mutator) -> None:

@@ -3,12 +3,12 @@
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nucleus.eventstream.decode import Decoder
+from nucleus.eventstream.decode import DecodeError, Decoder
 from nucleus.eventstream.encode import encode_message
 from nucleus.eventstream.message import Header, Message, MessageFlag, MessageType, make_message
 from nucleus.eventstream.message import text_header as text
@@ -49,6 +49,25 @@ def end_message(stream_id: int) -> Message:
     """The client's end of a stream."""
     flags = MessageFlag.TERMINATE_STREAM
     return make_message(MessageType.APPLICATION_MESSAGE, stream_id, flags=flags)
+
+
+def decode_all(pieces: Iterable[bytes], max_message_bytes: int) -> tuple[list[Message], str]:
+    """The messages in a stream that comes in pieces, and the error that ends it; empty for none.
+
+    Raises:
+        AssertionError: more than a message waited to be whole.
+    """
+    decoder = Decoder(max_message_bytes)
+    found: list[Message] = []
+    for piece in pieces:
+        decoder.feed(piece)
+        try:
+            for message in decoder.messages():
+                found.append(message)  # noqa: PERF402  (those before an error count)
+        except DecodeError as error:
+            return found, f"{error.code}: {error}"
+        assert decoder.pending_bytes < max_message_bytes
+    return found, ""
 
 
 class Client:

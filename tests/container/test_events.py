@@ -415,6 +415,12 @@ def test_top_k_lists_the_likeliest_labels(
         ),
         (
             "regression",
+            Query(rows=[], top_k=10**4000),
+            "topK: got an integer of 13288 bits, expected no topK: "
+            "the model gives no probabilities",
+        ),
+        (
+            "regression",
             Query(rows=[], threshold=0.5),
             "threshold: got 0.5, expected no threshold: the task is regression",
         ),

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import re
+import shutil
 import struct
 import tempfile
 import zlib
@@ -25,7 +26,7 @@ from consumer.health import parse_health
 from consumer.prediction import join, parse_prediction
 from container.configuration import parse_configuration
 from container.events import HEALTH, encode_response
-from container.handler import STATUS, BundleHandler, describe_served, make_handler
+from container.handler import STATUS, BundleHandler, make_handler
 from container.health import Health
 from container.service import LONGEST_REFUSAL_BYTES, BundleService
 from container.settings import Settings, SettingsError
@@ -35,7 +36,7 @@ from interface.json_message import encode_message
 from model.bundle import Bundle, check_replay, open_bundle
 from model.errors import BundleError
 from model.forest import UnsupportedForestError, encode_forest
-from model.manifest import encode_manifest, parse_manifest
+from model.manifest import Policy, encode_manifest, parse_manifest
 from nucleus.errors import InterpolationError, RecipeError
 from nucleus.eventstream.encode import encode_message as encode_frame
 from nucleus.eventstream.message import Message
@@ -137,8 +138,9 @@ def request(data: bytes) -> None:
     """An event of any shape: one answer with a status of the table, by both readers the same."""
     if not data:
         return
-    events = _EVENTS[data[0] % len(_EVENTS)](data[1:])
-    scanning, general, service = _handlers()
+    policy, shape = divmod(data[0], len(_EVENTS))
+    events = _EVENTS[shape](data[1:])
+    scanning, general, service = _handlers(_POLICIES[policy % 2])
     for event in events:
         with _quiet():
             response = scanning(event)
@@ -199,19 +201,29 @@ _EVENTS: list[Callable[[bytes], list[object]]] = [
 ]
 
 
+_POLICIES: tuple[Policy, Policy] = ("error", "missing")
+
+
 @cache
-def _handlers() -> tuple[BundleHandler, BundleHandler, BundleService]:
+def _handlers(policy: Policy) -> tuple[BundleHandler, BundleHandler, BundleService]:
     settings = Settings(max_rows=50, max_request_bytes=3000, max_reply_bytes=20_000)
-    scanning = make_handler(served(), settings)
-    general = BundleHandler(served(), settings, scanner=None)
-    reporting = make_handler(served(), settings, Health(served()))
+    bundle = _served(policy)
+    scanning = make_handler(bundle, settings)
+    general = BundleHandler(bundle, settings, scanner=None)
+    reporting = make_handler(bundle, settings, Health(bundle))
     return scanning, general, BundleService(reporting, "edgexgb/results")
 
 
 @cache
-def served() -> Bundle:
-    """A bundle with every kind of feature, open."""
-    return open_bundle(SERVED)
+def _served(policy: Policy) -> Bundle:
+    """A bundle with every kind of feature, open; the policy is that for what it does not know."""
+    with tempfile.TemporaryDirectory(prefix="edgexgb-fuzz-") as folder:
+        directory = Path(shutil.copytree(SERVED, folder, dirs_exist_ok=True))
+        manifest = directory / "manifest.json"
+        fields = json.loads(manifest.read_bytes())
+        fields |= {"absent_field": policy, "unknown_category": policy}
+        manifest.write_text(json.dumps(fields))
+        return open_bundle(directory)
 
 
 def _timeless(response: Mapping[str, Any]) -> str:
@@ -227,7 +239,7 @@ def _check_response(response: Mapping[str, Any]) -> None:
     body = json.loads(body, parse_constant=_refuse) if isinstance(body, str) else body
     if again["statusCode"] == 200:
         if "ready" in body:
-            assert body == describe_served(served())
+            assert body.keys() == {"ready", "model", "engine"}
             return
         assert len(body["predictions"]) == len(body.get("probabilities") or body.get("topK")) > 0
         return

@@ -53,8 +53,13 @@ def _reason(fields: dict[str, object]) -> str:
 
     Source: the lines of our own components, see `interface.logs`.
     """
-    if str(fields.get("level", "")).upper() not in _LEVELS:
+    if _text(fields.get("level")).upper() not in _LEVELS:
         return ""
-    exception = str(fields.get("exception", "")).strip().splitlines()
-    parts = (fields.get("message"), fields.get("error"), exception[-1] if exception else None)
-    return ": ".join(str(part) for part in parts if part)
+    exception = _text(fields.get("exception")).strip().splitlines()
+    parts = (_text(fields.get("message")), _text(fields.get("error")), *exception[-1:])
+    return ": ".join(part for part in parts if part)
+
+
+def _text(value: object) -> str:
+    """A plain value as text; lists in lists may be nested deeper than they can be written."""
+    return str(value) if value and isinstance(value, str | int | float) else ""

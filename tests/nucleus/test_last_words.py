@@ -38,6 +38,7 @@ def said(level: str, **fields: object) -> str:
             [("err", said("ERROR", message="giving up", exception="Traceback:\n x\nOSError: no"))],
             "giving up: OSError: no",
         ),
+        ([("out", said("ERROR", message=["a"], error=7, exception={"b": 1}))], "7"),
         ([("err", "early"), ("err", said("INFO", message="running"))], "early"),
         ([("err", "early"), ("out", said("ERROR", message="late"))], "late"),
         ([("out", said("ERROR", message="early")), ("err", "late")], "late"),

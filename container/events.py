@@ -55,8 +55,11 @@ _LONGEST_NUMBER = -1.1754943508222875e-38
 
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
-_HEAD_BYTES = 1024
-"""What a reply has besides its rows, at most."""
+_PLAIN_HEAD_BYTES = 768
+"""What a reply has besides its rows, model and labels, where its `id` is printable ASCII."""
+
+_LEAST_HEAD_BYTES = 1024
+"""What is left for all besides the rows, though most models need less."""
 
 
 class Door(NamedTuple):
@@ -302,6 +305,8 @@ class ReplyShape:
         self._labels = manifest.labels
         self._gives_probabilities = bool(self._labels) and manifest.objective in PROBABILISTIC
         self._row_bytes = self._longest_row(top_k=None)
+        head = json.dumps(json.dumps({**self._head, "labels": self._labels}))
+        self._head_bytes = max(_LEAST_HEAD_BYTES, _PLAIN_HEAD_BYTES + len(head))
         self._head_text = (
             f'"statusCode":200,"body":{_ENCODER.encode(self._head)[:-1]},"predictions":['
         )
@@ -311,8 +316,13 @@ class ReplyShape:
         labels = ",".join(self._label_texts.values())
         self._probabilities_text = f'],"labels":[{labels}],"probabilities":'
 
-    def check(self, query: Query, max_reply_bytes: int) -> None:
+    def check(self, query: Query, max_reply_bytes: int, id_: str | int | None = None) -> None:
         """Refuses what the task has no answer to, and more rows than a reply can hold.
+
+        Args:
+            query: see there.
+            max_reply_bytes: of the reply.
+            id_: that the reply will carry.
 
         Raises:
             InputError: `malformed_request`.
@@ -327,7 +337,7 @@ class ReplyShape:
         if query.threshold is not None and not self._gives_probabilities:
             expected = "no threshold: the model gives no probabilities"
             raise input_error("malformed_request", "threshold", str(query.threshold), expected)
-        most = self.most_rows(max_reply_bytes, query.top_k)
+        most = self.most_rows(max_reply_bytes - _more_bytes(id_), query.top_k)
         if query.n_rows > most:
             expected = f"at most {most}, whose reply stays under {max_reply_bytes} bytes"
             raise TooManyRowsError(query.n_rows, most, expected)
@@ -335,7 +345,7 @@ class ReplyShape:
     def most_rows(self, max_reply_bytes: int, top_k: int | None = None) -> int:
         """How many rows a reply is sure to hold, one at least."""
         row_bytes = self._row_bytes if top_k is None else self._longest_row(top_k)
-        return max(1, (max_reply_bytes - _HEAD_BYTES) // row_bytes)
+        return max(1, (max_reply_bytes - self._head_bytes) // row_bytes)
 
     def _longest_row(self, top_k: int | None) -> int:
         """Bytes that a row can take of a reply: as JSON text inside JSON text, as HTTP wants it."""
@@ -386,6 +396,14 @@ class ReplyShape:
             return f"{head}{self._head_text}{predictions}]}}}}"
         numbers = write_numbers(probabilities)
         return f"{head}{self._head_text}{predictions}{self._probabilities_text}{numbers}}}}}"
+
+
+def _more_bytes(id_: str | int | None) -> int:
+    """Bytes of an `id` that are not in `_PLAIN_HEAD_BYTES`: JSON writes up to 12 for a letter."""
+    # Asked about each request, so that the plain ones are not written out for it.
+    if not isinstance(id_, str) or (id_.isascii() and id_.isprintable()):
+        return 0
+    return len(json.dumps(id_))
 
 
 class Reply(dict[str, Any]):

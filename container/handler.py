@@ -227,7 +227,7 @@ class BundleHandler:
                     self._operate(event["op"], exchange)
                     return exchange
                 exchange.query = parse_query(event, exchange.door, self._settings)
-            self._shape.check(exchange.query, self._settings.max_reply_bytes)
+            self._shape.check(exchange.query, self._settings.max_reply_bytes, exchange.door.id)
             exchange.matrix = self._bundle.encode(exchange.query.rows)
         except Exception as error:
             self._fail(exchange, error)

@@ -464,12 +464,29 @@ def test_reply_with_labels_that_are_escaped_stays_under_its_bytes(
     _check_estimate(Bundle(manifest, "digest", list, binary.bundle._engine), top_k)
 
 
-def _check_estimate(bundle: Bundle, top_k: int | None) -> None:
-    shape, limit, labels = ReplyShape(bundle), 100_000, bundle.manifest.labels
+def test_reply_with_many_labels_stays_under_its_bytes(binary: Packed) -> None:
+    """They stand in it once, beside the rows, of which there are few here."""
+    labels = tuple(f"{i}-{'x' * 60}" for i in range(50))
+    manifest = binary.manifest._replace(labels=labels)
+    _check_estimate(Bundle(manifest, "digest", list, binary.bundle._engine), None, 15_000, 2)
+
+
+def _check_estimate(
+    bundle: Bundle, top_k: int | None, limit: int = 100_000, least: int = 20
+) -> None:
+    ids = ("\U0001f332" * 256, '"' * 256, "\x00" * 256)
+    for door in (Door(form="alb"), *(Door(id=it) for it in ids)):
+        _check_estimate_at(door, bundle, top_k, limit, least)
+
+
+def _check_estimate_at(
+    door: Door, bundle: Bundle, top_k: int | None, limit: int, least: int
+) -> None:
+    shape, labels = ReplyShape(bundle), bundle.manifest.labels
 
     def fits(n_rows: int) -> bool:
         try:
-            shape.check(Query(rows=[{}] * n_rows, top_k=top_k), limit)
+            shape.check(Query(rows=[{}] * n_rows, top_k=top_k), limit, door.id)
         except InputError:
             return False
         return True
@@ -481,10 +498,8 @@ def _check_estimate(bundle: Bundle, top_k: int | None) -> None:
         [[long] * len(labels)] * most if labels else None,
     )
     body = shape.body(prediction, Query(rows=[{}] * most, top_k=top_k))
-    for form in ("direct", "alb"):
-        door = Door(form=form, id="x" * 128 if form == "direct" else None)
-        assert len(json.dumps(door.respond(200, body), separators=(",", ":"))) <= limit
-    assert most > 20
+    assert len(json.dumps(door.respond(200, body), separators=(",", ":"))) <= limit
+    assert most > least
 
 
 def test_more_rows_than_a_reply_can_hold_are_too_many(regression: Packed) -> None:

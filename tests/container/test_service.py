@@ -185,16 +185,30 @@ def test_longest_refusal_fits_the_shortest_message_exactly(
     assert all(it["id"] == LONGEST_ID for it in errors)
 
 
-def test_reply_with_the_longest_id_that_is_too_long_fits_as_a_refusal(
-    service: BundleService, multiclass: Packed
+def test_good_reply_with_the_longest_id_that_is_too_long_fits_as_a_refusal(
+    multiclass: Packed,
 ) -> None:
     """And so does what is said about health, where a message has no room for that."""
+    service = BundleService(make_handler(multiclass.bundle, Settings()), RESULTS)
     for event in (request(multiclass.rows[:40], id=LONGEST_ID), health_request(LONGEST_ID)):
         (answer,) = service.answer([event])
         assert answer.kind in {"", "health"}
         cut = service.too_large(answer, LONGEST_REFUSAL_BYTES)
         assert len(cut.payload) <= LONGEST_REFUSAL_BYTES
         assert json.loads(cut.payload)["statusCode"] == 413
+
+
+@pytest.mark.parametrize("id_", ["a", LONGEST_ID], ids=["short", "longest"])
+def test_as_many_rows_as_a_refusal_names_are_served_whatever_the_id(
+    service: BundleService, multiclass: Packed, id_: str
+) -> None:
+    """It is part of the reply, too (requests 7.3)."""
+    rows = list(multiclass.rows)
+    (answer,) = service.answer([request(rows, id=id_)])
+    most = json.loads(answer.payload)["body"]["error"]["maxRows"]
+    (answer,) = service.answer([request(rows[:most], id=id_)])
+    assert json.loads(answer.payload)["statusCode"] == 200
+    assert len(answer.payload) <= 6144
 
 
 def health_request(id_: str) -> bytes:

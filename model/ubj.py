@@ -17,6 +17,7 @@ _SCALARS = {
     }.items()
 }  # fmt: skip
 _ARRAYS = {b"i": "b", b"U": "B", b"I": "h", b"l": "i", b"L": "q", b"d": "f", b"D": "d"}
+_INTEGERS = frozenset({b"i", b"U", b"I", b"l", b"L"})
 _CONSTANTS = {b"Z": None, b"T": True, b"F": False}
 
 
@@ -68,9 +69,13 @@ class _Reader:
                 raise ValueError(f"byte {self.at - 1}: got {marker!r}, expected the mark of a type")
 
     def _length(self, marker: bytes) -> int:
-        number = self.value(marker, 1)
-        if type(number) is not int or number < 0:
-            raise ValueError(f"byte {self.at}: got {number!r}, expected a length")
+        # Never another value: a name's length would be an object, with a name, and so on.
+        if marker not in _INTEGERS:
+            text = f"byte {self.at - 1}: got {marker!r}, expected the mark of an integer"
+            raise ValueError(text)
+        number: int = self.value(marker, 1)
+        if number < 0:
+            raise ValueError(f"byte {self.at}: got {number}, expected a length")
         return number
 
     def _text(self) -> str:

@@ -41,7 +41,9 @@ class Outcome:
         """What the report says of the finding."""
         _, traceback, rest = self.report.partition("=== Uncaught")
         if traceback:
-            return traceback + rest.partition("\nINFO: ")[0]
+            found = traceback + rest.partition("\nINFO: ")[0]
+            # That of a recursion has thousands of lines, which are all the same.
+            return found if len(found) <= 6000 else f"{found[:3000]}\n…\n{found[-3000:]}"
         return self.report[-3000:]
 
 

@@ -167,7 +167,9 @@ def test_without_a_compiler_the_faults_are_left_out_and_the_log_says_why(
         Clock(tmp_path)
     clock.lacks.cache_clear()
     try:
-        assert set(FAULTS) - set(lasting_s(soaks=True)) == {it.name for it in JUMPS}
+        left = set(lasting_s(soaks=True))
+        assert "clock ahead 1 h" in left
+        assert left.isdisjoint(it.name for it in JUMPS)
         assert [it.split(": ")[1] for it in caplog.messages] == [it.name for it in JUMPS]
     finally:
         clock.lacks.cache_clear()

@@ -251,7 +251,9 @@ def _ask_until_gone(address: str, event: bytes, answers: list[bytes]) -> None:
                     return
                 time.sleep(0.05)  # the emulator is not there yet
                 continue
-            answers.append(_read(response))
+            # The emulator, as it ends, answers with nothing what it does not have answered yet.
+            if answer := _read(response):
+                answers.append(answer)
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:

@@ -16,7 +16,7 @@ import pytest
 
 from bench.faults import clock
 from bench.faults.bundles import VERSIONS
-from bench.faults.catalogue import FAULTS, lasting_s
+from bench.faults.catalogue import lasting_s
 from bench.faults.changes import RolledOut
 from bench.faults.clock import Clock, ClockError
 from bench.faults.jumps import AllAhead, AllBehind, AllFarAhead, AllIn1970

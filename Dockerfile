@@ -26,21 +26,21 @@ RUN python3 -m venv pip \
     esac \
  && pip/bin/pip install --quiet --disable-pip-version-check --no-cache-dir --no-compile --no-deps \
       --only-binary :all: --require-hashes --target installed ${locks}
-COPY release/image_rootfs.py release/image_stdlib.py release/
-RUN python3 -m release.image_rootfs packages /out/packages installed --engine "${ENGINE}" \
- && python3 -m release.image_rootfs system /out/system /out/packages
+COPY release/image/rootfs.py release/image/stdlib.py release/image/
+RUN python3 -m release.image.rootfs packages /out/packages installed --engine "${ENGINE}" \
+ && python3 -m release.image.rootfs system /out/system /out/packages
 
 # What we wrote.
 COPY setup.py LICENSE source/
 COPY model source/model/
 COPY interface source/interface/
 COPY container source/container/
-RUN python3 -m release.image_rootfs code /out/code source
+RUN python3 -m release.image.rootfs code /out/code source
 
 # The model. What cannot replay its golden rows becomes no image.
 FROM build AS model
 COPY bundle bundle/
-RUN python3 -m release.image_rootfs bundle /out/bundle bundle \
+RUN python3 -m release.image.rootfs bundle /out/bundle bundle \
  && mkdir /test && cp -a /out/system/. /out/packages/. /out/code/. /out/bundle/. /test/ \
  && chroot --userspec=65532:65532 /test /opt/edgexgb/start --self-test
 

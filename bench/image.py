@@ -25,12 +25,12 @@ import psutil
 
 from bench.models import SPECS, build
 from release.errors import CommandError
-from release.image import BASE, build_image
-from release.image_docker import build as docker_build
-from release.image_docker import run_docker
-from release.image_facts import OurImage, find_image, read_saved
-from release.image_run import Limits, run_lambda
-from release.image_show import megabytes
+from release.image.build import BASE, build_image
+from release.image.docker import build as docker_build
+from release.image.docker import run_docker
+from release.image.facts import OurImage, find_image, read_saved
+from release.image.run import Limits, run_lambda
+from release.image.show import megabytes
 from release.targets import HttpTarget
 
 MODEL = "a"

@@ -29,7 +29,7 @@ from nucleus.errors import DeviceError, RecipeError
 from release.arguments import port
 from release.device import add_device
 from release.errors import CommandError
-from release.image import add_image
+from release.image.build import add_image
 from release.request import add_request, request
 from release.rollout.command import add_rollout, rollout
 from release.terminal import printable

@@ -14,7 +14,7 @@ from model.bundle import open_bundle
 from nucleus.device import Placement
 from nucleus.root import DeviceRoot
 from release.errors import CommandError
-from release.image_facts import find_image
+from release.image.facts import find_image
 
 INFERENCE = "edgexgb.Inference"
 CONSUMER = "edgexgb.Consumer"

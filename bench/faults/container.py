@@ -15,10 +15,10 @@ from bench.faults.fault import EVERYWHERE, Fault
 from bench.faults.rig import Rig, RigError
 from release.components import INFERENCE
 from release.errors import CommandError
-from release.image import build_image
-from release.image_docker import run_docker
-from release.image_facts import ImageFacts
-from release.image_lockdown import is_container
+from release.image.build import build_image
+from release.image.docker import run_docker
+from release.image.facts import ImageFacts
+from release.image.lockdown import is_container
 from release.rollout.update import Update, image_update
 
 _ON_HOST = ("--network", "host")

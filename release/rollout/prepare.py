@@ -85,10 +85,10 @@ def prepare_image(
         OSError: the bundle cannot be read.
         RecipeError: the recipe cannot be read.
     """
-    from release.image import build_image
-    from release.image_docker import BuildError
-    from release.image_facts import find_image
-    from release.image_validate import check_bundle, extracted_bundle, validate_image
+    from release.image.build import build_image
+    from release.image.docker import BuildError
+    from release.image.facts import find_image
+    from release.image.validate import check_bundle, extracted_bundle, validate_image
 
     if reference is None:
         options = () if network is None else ("--network", network)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from release.image_context import build_context
+from release.image.context import build_context
 from stacks.bundle import read_bundle
 from stacks.errors import OptionsError
 from stacks.sources import (

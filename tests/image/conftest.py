@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from release.image import BASE, build_image
-from release.image_facts import ImageFacts
+from release.image.build import BASE, build_image
+from release.image.facts import ImageFacts
 from tests.conftest import Packed
 
 MAKE_BASE = Path(__file__).parent / "make_base.sh"

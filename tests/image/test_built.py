@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from release.image import BASE
-from release.image_docker import image_command
-from release.image_facts import MODEL_DIGEST, ImageFacts
+from release.image.build import BASE
+from release.image.docker import image_command
+from release.image.facts import MODEL_DIGEST, ImageFacts
 from tests.conftest import Packed, copy_bundle, without_forest
 from tests.image.conftest import Builder, docker, inspected
 

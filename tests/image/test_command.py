@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from release import image_context
 from release.cli import main
 from release.errors import CommandError
-from release.image import choose_engine, default_tag
-from release.image_docker import BuildError, explain, image_command, run_docker
+from release.image import context as image_context
+from release.image.build import choose_engine, default_tag
+from release.image.docker import BuildError, explain, image_command, run_docker
 from tests.conftest import Packed, copy_bundle, without_forest
 
 Captured = pytest.CaptureFixture[str]

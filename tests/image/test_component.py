@@ -8,9 +8,9 @@ import pytest
 
 from release.components import INFERENCE
 from release.errors import CommandError
-from release.image_component import running_component, validate_component
-from release.image_facts import ImageFacts
-from release.image_lockdown import is_container
+from release.image.component import running_component, validate_component
+from release.image.facts import ImageFacts
+from release.image.lockdown import is_container
 from tests.conftest import Packed
 from tests.device.running import RunningDevice
 from tests.device.waiting import wait_until

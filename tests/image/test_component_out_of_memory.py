@@ -13,8 +13,8 @@ import pytest
 from consumer.errors import RequestTimeoutError
 from nucleus.lifecycle import MAX_ERRORS
 from release.components import INFERENCE
-from release.image_facts import ImageFacts
-from release.image_lockdown import to_bytes
+from release.image.facts import ImageFacts
+from release.image.lockdown import to_bytes
 from tests.conftest import Packed
 from tests.device.running import RunningDevice
 from tests.device.updates import persistent_askers

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from release.components import INFERENCE
-from release.image_facts import ImageFacts
-from release.image_lockdown import inspect_container, look_at, to_bytes
+from release.image.facts import ImageFacts
+from release.image.lockdown import inspect_container, look_at, to_bytes
 from tests.conftest import Packed
 from tests.device.running import RunningDevice
 from tests.image.conftest import docker

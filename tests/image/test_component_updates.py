@@ -8,7 +8,7 @@ import pytest
 
 from model.golden import GoldenRow
 from release.components import INFERENCE, image_recipe
-from release.image_facts import ImageFacts
+from release.image.facts import ImageFacts
 from tests.conftest import CULTIVARS, Packed, Packer, with_golden
 from tests.device.running import RunningDevice
 from tests.device.updates import deploy, persistent_askers, write_recipe_text

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from release.image_rootfs import WORKSTATION_ONLY
-from release.image_stdlib import is_dropped, is_dropped_extension
+from release.image.rootfs import WORKSTATION_ONLY
+from release.image.stdlib import is_dropped, is_dropped_extension
 
 ROOT = Path(__file__).parents[2]
 PIN = re.compile(r"^([a-z0-9-]+==[^ ;]+)", re.MULTILINE)

@@ -4,20 +4,20 @@ import sys
 
 import pytest
 
-from release.image_owner import is_orphan, owner
+from release.image.owner import is_orphan, owner
 
 
 def test_own_label_is_no_orphans() -> None:
     """As long as this process lives, its containers are left alone, by others too."""
     assert not is_orphan(owner())
-    code = f"from release.image_owner import is_orphan; print(is_orphan({owner()!r}))"
+    code = f"from release.image.owner import is_orphan; print(is_orphan({owner()!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
 
 def test_label_of_a_process_that_has_ended_is_an_orphans() -> None:
     """Also where its parent has not asked for its exit code yet."""
-    code = "from release.image_owner import owner; print(owner(), flush=True)"
+    code = "from release.image.owner import owner; print(owner(), flush=True)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as one:
         assert one.stdout is not None
         label = one.stdout.read().strip()

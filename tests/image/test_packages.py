@@ -1,6 +1,6 @@
 import pytest
 
-from release.image_packages import Package, is_record, read_packages
+from release.image.packages import Package, is_record, read_packages
 
 STATUS = "var/lib/dpkg/status.d/"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from release.image_report import DoorReport, ImageReport, show_image_report, write_image_report
+from release.image.report import DoorReport, ImageReport, show_image_report, write_image_report
 from tests.release.test_report import FAILED, REPORT
 
 ID = f"sha256:{'cd' * 32}"

@@ -10,8 +10,8 @@ from sklearn.datasets import load_wine
 
 from nucleus.deployments.history import History, Result
 from release.components import INFERENCE
-from release.image import default_tag
-from release.image_facts import ImageFacts, find_image
+from release.image.build import default_tag
+from release.image.facts import ImageFacts, find_image
 from release.rollout.update import image_update
 from tests.conftest import CULTIVARS, Packed, Packer
 from tests.device.running import RunningDevice

@@ -21,9 +21,9 @@ import pytest
 
 from release.cli import main
 from release.emulator import INVOCATIONS
-from release.image_facts import ImageFacts, OurImage, find_image
-from release.image_owner import OWNER, remove_orphans
-from release.image_run import LambdaContainer, Limits, lambda_command, run_lambda
+from release.image.facts import ImageFacts, OurImage, find_image
+from release.image.owner import OWNER, remove_orphans
+from release.image.run import LambdaContainer, Limits, lambda_command, run_lambda
 from release.targets import HttpTarget
 from tests.conftest import Packed, bits, in_memory
 from tests.image.conftest import docker

@@ -4,9 +4,9 @@ from pathlib import Path
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from release.image_facts import ImageFacts, Layer
-from release.image_packages import Package
-from release.image_sbom import write_sbom
+from release.image.facts import ImageFacts, Layer
+from release.image.packages import Package
+from release.image.sbom import write_sbom
 
 DIGEST = "ab" * 32
 FACTS = ImageFacts(

@@ -14,9 +14,9 @@ import pytest
 
 from model.bundle import open_bundle
 from release.cli import main
-from release.image_facts import MODEL_DIGEST, ImageFacts, find_image
-from release.image_owner import OWNER
-from release.image_validate import extracted_bundle
+from release.image.facts import MODEL_DIGEST, ImageFacts, find_image
+from release.image.owner import OWNER
+from release.image.validate import extracted_bundle
 from release.validate import TIMED_REQUESTS, all_cases
 from tests.conftest import Packed, copy_bundle, with_golden
 from tests.image.conftest import docker

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 
 from release.emulator import INVOCATIONS, find_binary
 from release.errors import CommandError
-from release.image_docker import explain, image_command, run_docker
-from release.image_facts import OurImage, find_image
-from release.image_owner import OWNER, owner, remove, remove_orphans, signals_held, start_client
+from release.image.docker import explain, image_command, run_docker
+from release.image.facts import OurImage, find_image
+from release.image.owner import OWNER, owner, remove, remove_orphans, signals_held, start_client
 
 DOOR = "edgexgb.door"
 """The label that says what a container is for."""

@@ -18,9 +18,9 @@ from nucleus.personality import PERSONALITIES
 from release.arguments import port, positive
 from release.device import whole
 from release.errors import CommandError
-from release.image_context import build_context, source_revision
-from release.image_docker import BuildError, build
-from release.image_facts import ImageFacts, read_image
+from release.image.context import build_context, source_revision
+from release.image.docker import BuildError, build
+from release.image.facts import ImageFacts, read_image
 
 BASE = "debian:trixie-slim"
 ENGINES = ("auto", "forest", "xgboost")
@@ -80,7 +80,7 @@ def add_image(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
-    """Adds what the Lambda's container may use; see `release.image_run.Limits`."""
+    """Adds what the Lambda's container may use; see `release.image.run.Limits`."""
     parser.add_argument("--memory", type=whole, default=128, metavar="MB", help="(default: 128)")
     parser.add_argument(
         "--cpus", type=positive, default=1.0, help="of the Lambda, 0.5 say (default: 1)"
@@ -198,7 +198,7 @@ def _show_step(line: str) -> None:
 def _inspect(arguments: argparse.Namespace) -> int:
     facts = read_image(arguments.image)
     if arguments.sbom is not None:
-        from release.image_sbom import write_sbom  # a library that nothing else needs
+        from release.image.sbom import write_sbom  # a library that nothing else needs
 
         write_sbom(facts, arguments.sbom)
     _print(facts, as_json=arguments.json)
@@ -209,19 +209,19 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from release.image_run import run  # what builds and inspects needs no emulator
+    from release.image.run import run  # what builds and inspects needs no emulator
 
     return run(arguments)
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    from release.image_validate import run
+    from release.image.validate import run
 
     return run(arguments)
 
 
 def _print(facts: ImageFacts, *, as_json: bool) -> None:
-    from release.image_show import show_image
+    from release.image.show import show_image
 
     if as_json:
         fields = {**asdict(facts), "size_bytes": facts.size_bytes}

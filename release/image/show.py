@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from release.image_facts import ENGINE, MODEL_DIGEST, MODEL_NAME, MODEL_VERSION, ImageFacts
+from release.image.facts import ENGINE, MODEL_DIGEST, MODEL_NAME, MODEL_VERSION, ImageFacts
 
 
 def show_image(facts: ImageFacts, console: Console) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from release.image_docker import run_docker
+from release.image.docker import run_docker
 
 Problem = tuple[str, str | None]
 """What was looked at, and what is wrong with it; None where nothing is."""

@@ -29,9 +29,9 @@ from release.cases import Case
 from release.components import CONTAINER, INFERENCE, image_recipe
 from release.device import look
 from release.errors import CommandError
-from release.image_facts import find_image
-from release.image_lockdown import Problem, inspect_container, is_container, look_at
-from release.image_target import BusTarget, payload_limit
+from release.image.facts import find_image
+from release.image.lockdown import Problem, inspect_container, is_container, look_at
+from release.image.target import BusTarget, payload_limit
 from release.targets import InProcess
 from release.validate import Group, Report, all_cases, validate
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from model.bundle import Bundle
 from release.errors import CommandError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 _FILES = (
     "Dockerfile",
     "LICENSE",
     "setup.py",
-    "release/image_rootfs.py",
-    "release/image_stdlib.py",
+    "release/image/rootfs.py",
+    "release/image/stdlib.py",
     "container/requirements.lock",
     "container/xgboost.lock",
 )

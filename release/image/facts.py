@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from release.errors import CommandError
-from release.image_docker import run_docker
-from release.image_packages import Package, is_record, read_packages
+from release.image.docker import run_docker
+from release.image.packages import Package, is_record, read_packages
 
 MODEL_NAME = "edgexgb.model.name"
 MODEL_VERSION = "edgexgb.model.version"

@@ -10,8 +10,8 @@ from cyclonedx.output import make_outputter
 from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
 
-from release.image_facts import MODEL_DIGEST, MODEL_NAME, MODEL_VERSION, ImageFacts
-from release.image_packages import UNKNOWN, Package
+from release.image.facts import MODEL_DIGEST, MODEL_NAME, MODEL_VERSION, ImageFacts
+from release.image.packages import UNKNOWN, Package
 
 _COPYRIGHT = "usr/share/doc/{}/copyright"
 

@@ -1,4 +1,4 @@
-"""Lays out the image's file system, in the build stage: `python3 -m release.image_rootfs STEP …`.
+"""Lays out the image's file system, in the build stage: `python3 -m release.image.rootfs STEP …`.
 
 Each step writes a tree that one COPY of the Dockerfile takes over whole, so that nothing in a layer
 has a date or a mode of the build's. Only the standard library is used here, and Debian's own tools.
@@ -21,7 +21,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from release.image_stdlib import is_dropped, is_dropped_extension
+from release.image.stdlib import is_dropped, is_dropped_extension
 
 APP = Path("opt/edgexgb")
 PACKAGES = Path("opt/packages")

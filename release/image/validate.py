@@ -14,12 +14,12 @@ from pathlib import Path
 
 from model.bundle import Bundle, open_bundle
 from release.errors import CommandError
-from release.image import DOORS
-from release.image_docker import run_docker
-from release.image_facts import MODEL_DIGEST, OurImage, find_image
-from release.image_owner import created
-from release.image_report import DoorReport, ImageReport
-from release.image_run import Limits, read_limits, run_lambda
+from release.image.build import DOORS
+from release.image.docker import run_docker
+from release.image.facts import MODEL_DIGEST, OurImage, find_image
+from release.image.owner import created
+from release.image.report import DoorReport, ImageReport
+from release.image.run import Limits, read_limits, run_lambda
 from release.targets import HttpTarget
 from release.validate import TIMED_REQUESTS, all_cases, validate
 
@@ -138,7 +138,7 @@ def _validate_component(
 ) -> DoorReport:
     # A core device, for this door alone.
     from release.components import INFERENCE
-    from release.image_component import validate_component
+    from release.image.component import validate_component
 
     seen: list[str] = []
 
@@ -172,7 +172,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
-    from release.image_report import show_image_report, write_image_report
+    from release.image.report import show_image_report, write_image_report
 
     image = find_image(arguments.image)
     doors = DOORS if arguments.door == "both" else (arguments.door,)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nucleus.process_tree import die_with_parent
 from release.errors import CommandError
-from release.image_docker import explain, run_docker
+from release.image.docker import explain, run_docker
 
 OWNER = "edgexgb.owner"
 """The label."""

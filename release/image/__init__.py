@@ -1,0 +1,1 @@
+"""`edgexgb image`: the image, from its build to the gate at both of its doors."""

@@ -7,7 +7,6 @@ import math
 import threading
 import time
 from array import array
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 KEPT = 1024
@@ -76,13 +75,11 @@ class Vitals:
         """What became of the requests so far."""
         return self.count()[0]
 
-    @property
-    def kinds(self) -> Mapping[str, int]:
-        """How many replies of each kind the bus took; see `interface.bridge.Answer`."""
-        return self.count()[1]
-
     def count(self) -> tuple[Counters, dict[str, int]]:
-        """Counters and kinds of one moment."""
+        """Counters, and how many replies of each kind the bus took, of one moment.
+
+        Kinds: see `interface.bridge.Answer`.
+        """
         with self._guard:
             counters = Counters(
                 received=self._received,

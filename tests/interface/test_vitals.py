@@ -18,7 +18,7 @@ def test_nothing_is_known_at_first() -> None:
     """No latency is made up where there was no answer."""
     vitals = Vitals()
     assert vitals.counters == Counters()
-    assert vitals.kinds == {}
+    assert vitals.count()[1] == {}
     assert vitals.latencies() is None
     assert vitals.last_fault is None
 
@@ -65,7 +65,7 @@ def test_counts_are_exact_though_many_threads_count() -> None:
         thread.join()
     expected = Counters(received=2000, answered=4000, refused=2000, failed=2000, dropped=4000)
     assert vitals.counters == expected
-    assert vitals.kinds == {"odd": 2000, "busy": 2000}
+    assert vitals.count()[1] == {"odd": 2000, "busy": 2000}
 
 
 def test_last_fault_has_its_time() -> None:

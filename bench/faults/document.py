@@ -30,7 +30,7 @@ What must hold, and ends the run with an error where it does not:
 - the component's queue holds 64 requests at most, by its own account;
 - threads and descriptors at the end are those of the beginning; no process has more than 512 MiB;
   in runs of ten minutes and more, memory at the end is within 5 % of what it was a minute before.
-  In the last four and a half minutes only those faults come that leave processes alive, with
+  In the last five and a half minutes only those faults come that leave processes alive, with
   floods first: what processes hold after these is the most that they need, and only a leak would
   add to it.
 

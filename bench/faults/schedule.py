@@ -13,7 +13,7 @@ CALM_S = (1.5, 4.0)
 LONG_S = 600.0
 """A run of so long, or longer, has a steady end."""
 
-STEADY_S = 270.0
+STEADY_S = 330.0
 """Long enough that processes hold the most that they need before the last minute begins."""
 
 Lasting = Mapping[str, tuple[float, float]]

@@ -70,6 +70,10 @@ _UNSAFE = """
   told `busy`, or run into their deadline; nothing tells a flood's requests from others'. On
   nucleus lite one `jsonMessage` of two rows silences every subscription that it reaches, for as
   long as deafness takes to be found. Who may publish is the policy's to say.
+- **A large message slows what comes after it** on the classic nucleus, which carries up to 16 MiB.
+  The device's SDK keeps a buffer of the largest message of a connection, and writes zeros over all
+  of it after each message: once one of 2 MB was there, 1 000 answers a second are left of 1 500,
+  until the next connection. A new one for each such message would cost requests that are under way.
 - **Nonsense in the configuration of nucleus lite.** A deployment there restarts the component,
   which refuses to start with it, and lite undoes nothing: the component stays down until the next
   deployment. The classic nucleus restarts nothing, and the component keeps what it had.

@@ -7,6 +7,7 @@ of states to pass through, as there: to restart is to become INSTALLED, then RUN
 Source: aws-greengrass-nucleus, Lifecycle and GenericExternalService.
 """
 
+import signal
 from collections.abc import Callable
 from enum import Enum, StrEnum
 
@@ -61,7 +62,7 @@ ALLOWED_REPORTS = {
 READY = frozenset({State.RUNNING, State.FINISHED})
 """The states of a dependency in which its hard dependants may start and go on."""
 
-_KILLED = 128 + 9
+_KILLED = 128 + signal.SIGKILL
 """What a shell, and docker, make of SIGKILL, which is also the kernel's way to get memory back."""
 
 _COUNTED = frozenset({State.NEW, State.STARTING, State.RUNNING})

@@ -192,7 +192,7 @@ def test_all_go_on_when_the_clock_of_the_device_jumps(personality: str) -> None:
     ledger = Ledger()
     with Rig(personality, 1, ledger) as rig:
         assert rig.clock is not None
-        wait_for_answers(rig)
+        rig.wait_for_answers()
         assert all(believes(it) for it in (psutil.Process(rig.device.pid), rig.server()))
         assert all(believes(psutil.Process(it.child.process.pid)) for it in rig.askers)
 
@@ -202,10 +202,10 @@ def test_all_go_on_when_the_clock_of_the_device_jumps(personality: str) -> None:
             fault = kind(random.Random(1))
             fault.inject(rig)
             assert rig.clock.offset_s == pytest.approx(fault.offset_s(), abs=NEAR_S)
-            wait_for_answers(rig)
+            rig.wait_for_answers()
             fault.heal(rig)
             assert rig.clock.offset_s == 0
-            wait_for_answers(rig)
+            rig.wait_for_answers()
         window.healed_s = window.recovered_s = time.monotonic()
 
         allowed = AllAhead.allowed | RolledOut.allowed
@@ -218,7 +218,7 @@ def test_all_go_on_when_the_clock_of_the_device_jumps(personality: str) -> None:
         rig.clock.set(HOUR_S)
         rolling.join()
         rig.wait_state("RUNNING")
-        wait_for_answers(rig)
+        rig.wait_for_answers()
         assert results == ["SUCCESSFUL"]
         [record] = history.read()
         assert record.ended is not None
@@ -233,13 +233,3 @@ def test_all_go_on_when_the_clock_of_the_device_jumps(personality: str) -> None:
 def believes(process: psutil.Process | None) -> bool:
     """Whether a process looks at the clock that may jump."""
     return process is not None and any("libclock" in it.path for it in process.memory_maps())
-
-
-def wait_for_answers(rig: Rig) -> None:
-    """Waits until everybody has an answer to something that was asked since."""
-    now_s = time.monotonic()
-    for name in rig.connections():
-        rig.wait(
-            lambda: rig.ledger.answered_since(name, now_s, now_s),  # noqa: B023
-            f"answers for {name}",
-        )

@@ -43,11 +43,10 @@ _KILL_S = 10.0
 class ContainerRig(Rig):
     """A rig whose device runs images, built of the same bundles; deployments are new images."""
 
-    def prepare(self, stack: ExitStack) -> None:
+    def prepare(self, stack: ExitStack) -> None:  # no clock: what makes it jump is in no image
         if os.geteuid() != 0:
             raise RigError("the user: got another than root, expected root: it stops containers")
         self._images: dict[str, ImageFacts] = {}
-        self.clock = None  # what makes it jump is in no image
         self._found: tuple[int, psutil.Process] | None = None
         try:
             if is_container(INFERENCE):

@@ -92,6 +92,7 @@ class Rig:
         self.askers: list[Asker] = []
         self._n_askers = n_askers
         self.by_hand = 0
+        self.clock: clock.Clock | None = None
         self._token = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._stack = contextlib.ExitStack()
@@ -103,7 +104,6 @@ class Rig:
             self.folder = Path(name)
             self.root = DeviceRoot(self.folder / "root")
             self.disk = stack.enter_context(_own_disk(self.root.path))
-            self.clock = None if clock.lacks() else stack.enter_context(clock.Clock(self.folder))
             self.material: Material = make_material(self.folder)
             self.prepare(stack)
             self._public = self.folder / "askers.socket"
@@ -156,7 +156,7 @@ class Rig:
     # --- what the device runs ---------------------------------------------------------------------
 
     def prepare(self, stack: contextlib.ExitStack) -> None:
-        """Makes of the material what the device needs; for others than processes.
+        """Makes what the component needs beside the material: as a process, the clock.
 
         Args:
             stack: takes it away again.
@@ -164,6 +164,8 @@ class Rig:
         Raises:
             RigError: it cannot be made.
         """
+        if not clock.lacks():
+            self.clock = stack.enter_context(clock.Clock(self.folder))
 
     def program(self) -> list[str]:
         """What `edgexgb device start` is to run."""
@@ -329,6 +331,19 @@ class Rig:
         child = Child("pest", specification, self.folder / "pests.err")
         child.wait_ready()
         return child
+
+    def wait_for_answers(self) -> None:
+        """Waits until everybody has an answer to something that was asked since.
+
+        Raises:
+            RigError: somebody gets none.
+        """
+        now_s = time.monotonic()
+        for name in self.connections():
+            self.wait(
+                lambda: self.ledger.answered_since(name, now_s, now_s),  # noqa: B023
+                f"answers for {name}",
+            )
 
     def wait(self, look: Callable[[], object], what: str, timeout_s: float = _START_S) -> None:
         """Waits for what must happen by itself.

@@ -115,12 +115,7 @@ def _close(run: Run, ledger: Ledger, *, is_steady: bool) -> None:
 
 def _warm_up(rig: Rig) -> None:
     """Waits until everybody has answers."""
-    began_s = time.monotonic()
-    for name in rig.connections():
-        rig.wait(
-            lambda: rig.ledger.answered_since(name, began_s, began_s),  # noqa: B023
-            f"answers for {name}",
-        )
+    rig.wait_for_answers()
     _keep_watch(rig, _WARM_S)
 
 
